@@ -1,0 +1,1 @@
+"""MetsAtlas: brain metastases, aligned to an atlas and counted."""

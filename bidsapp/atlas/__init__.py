@@ -1,0 +1,1 @@
+"""The map room: what a subject is compared with."""

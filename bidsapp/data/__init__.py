@@ -1,0 +1,1 @@
+"""Label tables and definitions; README.md names the source of each."""

@@ -1,0 +1,1 @@
+"""The engine room: one function, applied to every subject."""

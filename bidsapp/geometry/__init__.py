@@ -1,0 +1,1 @@
+"""The floor: where things are."""

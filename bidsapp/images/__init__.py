@@ -1,0 +1,1 @@
+"""The pictures: intensities and labels, with where they sit."""

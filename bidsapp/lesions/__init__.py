@@ -1,0 +1,1 @@
+"""The specimens: what we came for."""

@@ -1,0 +1,1 @@
+"""The scales: how good is it, in numbers with units."""

@@ -1,0 +1,1 @@
+"""The workshop: two volumes in, an alignment out."""

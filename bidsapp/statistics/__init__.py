@@ -1,0 +1,1 @@
+"""The counting house: tables in, p-values out."""

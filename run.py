@@ -1,0 +1,5 @@
+"""Door bell: run the app and end with its exit status."""
+
+from bidsapp.cli import run
+
+run()
