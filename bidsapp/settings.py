@@ -30,3 +30,43 @@ class Selection:
     sessions: tuple[str, ...] = ()
     derivatives: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
     filters: Mapping[str, Mapping[str, object]] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """Everything the command line chooses.
+
+    Parameters
+    ----------
+    selection
+        Which files of which datasets are worked on.
+    output_dir
+        The derivative dataset that is written.
+    work_dir
+        Scratch folder; nothing in it is needed after the run.
+    levels
+        "participant", "group" or both, in the order they run.
+    device
+        What torch computes on, already settled: "cpu", "cuda" or "cuda:N".
+    n_processes
+        Scans worked on at the same time.
+    n_threads
+        Threads of each process.
+    random_seed
+        Seed of every random choice of the run.
+    sloppy
+        Coarse and quick, for tests only.
+    atlas
+        Folder of the user's own atlas pack; None for the embedded one.
+    """
+
+    selection: Selection
+    output_dir: Path
+    work_dir: Path
+    levels: tuple[str, ...] = ("participant",)
+    device: str = "cpu"
+    n_processes: int = 1
+    n_threads: int = 1
+    random_seed: int = 0
+    sloppy: bool = False
+    atlas: Path | None = None
