@@ -1,0 +1,1 @@
+"""The rehearsal: virtual patients and virtual metastases whose every answer is known."""
