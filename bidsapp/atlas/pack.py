@@ -180,7 +180,9 @@ def nearest_on_grid(labels: Volume, space: Space) -> Volume:
     if labels.space.matches(space, tolerance_mm=0.0):
         return labels
     matrix = labels.space.inverse_affine @ space.affine
-    data = affine_transform(labels.data, matrix, output_shape=space.shape, order=0, mode="constant", cval=0)
+    data = affine_transform(
+        labels.data, matrix, output_shape=space.shape, order=0, mode="grid-constant", cval=0
+    )
     return Volume(data, space)
 
 
