@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bidsapp.errors import MissingInputError, TemporaryError, ValidationError
+from bidsapp.errors import MissingInputError, ValidationError
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ WAY_OUT = "or run with --skip-bids-validation"
 def validate_dataset(bids_dir: Path) -> None:
     """Refuse a dataset in which the BIDS validator finds errors; warnings are let pass.
 
-    Links whose content was not fetched (git-annex) are no errors here: only the wanted files need to be there.
+    Links whose content was not fetched (git-annex) are no errors here: only wanted files need to be there.
 
     Parameters
     ----------
@@ -32,11 +32,9 @@ def validate_dataset(bids_dir: Path) -> None:
     Raises
     ------
     ValidationError
-        If there are errors; the first five are named with file and reason.
+        If there are errors (the first five are named with file and reason), or the validator failed.
     MissingInputError
         If the folder or the validator is not there.
-    TemporaryError
-        If the validator itself failed.
 
     References
     ----------
@@ -59,7 +57,7 @@ def _run_validator(bids_dir: Path) -> Sequence[dict[str, str]]:
     """Return the errors as the validator's JSON words them, each with its explanation."""
     with tempfile.TemporaryDirectory(prefix="bids-validator-") as cache:
         finished = subprocess.run(  # noqa: S603 - fixed program, arguments as a list
-            [_program(), "--format", "json", "--ignoreWarnings", "--", str(bids_dir.absolute())],
+            [_program(), "--format", "json", "--ignoreWarnings", str(bids_dir.absolute())],
             env={**os.environ, "DENO_DIR": cache, "DENO_NO_UPDATE_CHECK": "1", "NO_COLOR": "1"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -77,9 +75,9 @@ def _run_validator(bids_dir: Path) -> Sequence[dict[str, str]]:
         ]
     except (ValueError, KeyError, TypeError) as error:
         words = " ".join((finished.stderr or finished.stdout).split())[-300:]
-        raise TemporaryError(
-            f"the BIDS validator must answer in JSON, but failed with status {finished.returncode} ({words}): "
-            f"try again {WAY_OUT}"
+        raise ValidationError(
+            f"the BIDS validator must answer in JSON, but failed with status {finished.returncode} "
+            f"({words}): check that {bids_dir} can be read, {WAY_OUT}"
         ) from error
 
 
