@@ -17,59 +17,46 @@ from bidsapp.metrics.overlap import dice, voxel_counts
 from bidsapp.metrics.surface import surface_distances
 
 _EMPTY = "n/a when the structure is empty in the atlas or in the patient."
-_EXCLUDED = "Structures absent from either map take no part."
+_MEAN = "Mean over the structures that are in both maps"
 
-
-def _column(description: str, units: str = "") -> Mapping[str, str]:
-    entry = {"Description": description} | ({"Units": units} if units else {})
-    return MappingProxyType(entry)
-
-
-STRUCTURE_COLUMNS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+STRUCTURE_COLUMNS: Mapping[str, str] = MappingProxyType(
     {
-        "index": _column("Number of the structure in a SegAnat label map"),
-        "name": _column("Name of the structure with its side"),
-        "is_compared": _column("Whether the structure is in both the atlas and the patient"),
-        "dice_affine": _column(f"Dice coefficient after the affine step. Higher is better. {_EMPTY}"),
-        "dice": _column(f"Dice coefficient after the deformable step. Higher is better. {_EMPTY}"),
-        "hd_affine_mm": _column(f"Hausdorff distance after the affine step. Lower is better. {_EMPTY}", "mm"),
-        "hd_mm": _column(f"Hausdorff distance after the deformable step. Lower is better. {_EMPTY}", "mm"),
-        "hd95_affine_mm": _column(f"95th percentile of the surface distance, affine step. {_EMPTY}", "mm"),
-        "hd95_mm": _column(f"95th percentile of the surface distance, deformable step. {_EMPTY}", "mm"),
-        "assd_affine_mm": _column(f"Average symmetric surface distance, affine step. {_EMPTY}", "mm"),
-        "assd_mm": _column(f"Average symmetric surface distance, deformable step. {_EMPTY}", "mm"),
-        "volume_atlas_ml": _column("Volume of the structure in the atlas", "mL"),
-        "volume_affine_ml": _column("Volume of the patient's structure after the affine step", "mL"),
-        "volume_ml": _column("Volume of the patient's structure after the deformable step", "mL"),
+        "index": "Number of the structure in a SegAnat label map.",
+        "name": "Name of the structure with its side.",
+        "is_compared": "Whether the structure is in both the atlas and the patient.",
+        "dice_affine": "Dice coefficient after the affine step; higher is better. "
+        "0 when one map lacks the structure, n/a when both do.",
+        "dice": "Dice coefficient after the deformable step; higher is better. "
+        "0 when one map lacks the structure, n/a when both do.",
+        "hd_affine_mm": f"Hausdorff distance after the affine step, mm; lower is better. {_EMPTY}",
+        "hd_mm": f"Hausdorff distance after the deformable step, mm; lower is better. {_EMPTY}",
+        "hd95_affine_mm": f"95th percentile of the surface distance after the affine step, mm. {_EMPTY}",
+        "hd95_mm": f"95th percentile of the surface distance after the deformable step, mm. {_EMPTY}",
+        "assd_affine_mm": f"Average symmetric surface distance after the affine step, mm. {_EMPTY}",
+        "assd_mm": f"Average symmetric surface distance after the deformable step, mm. {_EMPTY}",
+        "volume_atlas_ml": "Volume of the structure in the atlas, mL.",
+        "volume_affine_ml": "Volume of the patient's structure after the affine step, mL.",
+        "volume_ml": "Volume of the patient's structure after the deformable step, mL.",
     }
 )
 
-SUMMARY_COLUMNS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+SUMMARY_COLUMNS: Mapping[str, str] = MappingProxyType(
     {
-        "n_structures": _column("Structures that are in both the atlas and the patient, of 34"),
-        "missing_structures": _column("Names of the others, separated by commas"),
-        "dice_affine_mean": _column(f"Mean Dice coefficient after the affine step. {_EXCLUDED}"),
-        "dice_mean": _column(f"Mean Dice coefficient after the deformable step. {_EXCLUDED}"),
-        "hd_affine_mm_mean": _column(f"Mean Hausdorff distance after the affine step. {_EXCLUDED}", "mm"),
-        "hd_mm_mean": _column(f"Mean Hausdorff distance after the deformable step. {_EXCLUDED}", "mm"),
-        "hd95_affine_mm_mean": _column(
-            f"Mean 95th percentile of the surface distance after the affine step. {_EXCLUDED}", "mm"
-        ),
-        "hd95_mm_mean": _column(
-            f"Mean 95th percentile of the surface distance after the deformable step. {_EXCLUDED}", "mm"
-        ),
-        "assd_affine_mm_mean": _column(
-            f"Mean average symmetric surface distance after the affine step. {_EXCLUDED}", "mm"
-        ),
-        "assd_mm_mean": _column(
-            f"Mean average symmetric surface distance after the deformable step. {_EXCLUDED}", "mm"
-        ),
-        "folded_fraction": _column("Share of the brain's voxels where the Jacobian is zero or negative"),
-        "ndv_percent": _column("Non-diffeomorphic volume (Liu et al. 2024) of the atlas brain's volume", "%"),
-        "sd_log_jacobian": _column("Standard deviation of the natural log of the Jacobian in the brain"),
-        "inverse_error_mm_p99": _column(
-            "99th percentile over the atlas brain of the distance missed by going there and back", "mm"
-        ),
+        "n_structures": "Structures that are in both the atlas and the patient, of 34.",
+        "missing_structures": "Names of the others, separated by commas.",
+        "dice_affine_mean": f"{_MEAN}: Dice coefficient after the affine step.",
+        "dice_mean": f"{_MEAN}: Dice coefficient after the deformable step.",
+        "hd_affine_mm_mean": f"{_MEAN}: Hausdorff distance after the affine step, mm.",
+        "hd_mm_mean": f"{_MEAN}: Hausdorff distance after the deformable step, mm.",
+        "hd95_affine_mm_mean": f"{_MEAN}: 95th percentile of the surface distance, affine step, mm.",
+        "hd95_mm_mean": f"{_MEAN}: 95th percentile of the surface distance, deformable step, mm.",
+        "assd_affine_mm_mean": f"{_MEAN}: average symmetric surface distance, affine step, mm.",
+        "assd_mm_mean": f"{_MEAN}: average symmetric surface distance, deformable step, mm.",
+        "folded_fraction": "Share of the atlas brain's voxels where the Jacobian is zero or negative.",
+        "ndv_percent": "Non-diffeomorphic volume (Liu et al. 2024) in percent of the atlas brain's volume.",
+        "sd_log_jacobian": "Standard deviation of the natural logarithm of the Jacobian in the atlas brain.",
+        "inverse_error_mm_p99": "99th percentile over the atlas brain of the distance, in mm, that going "
+        "there and back misses.",
     }
 )
 

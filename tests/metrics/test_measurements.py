@@ -58,7 +58,7 @@ def test_the_table_lists_all_structures_and_explains_all_columns() -> None:
     assert found.structures["index"].tolist() == list(range(1, 35))
     assert list(found.structures.columns) == list(STRUCTURE_COLUMNS)
     assert list(found.summary) == list(SUMMARY_COLUMNS)
-    assert all(entry["Description"] for entry in (*STRUCTURE_COLUMNS.values(), *SUMMARY_COLUMNS.values()))
+    assert all(text.endswith(".") for text in (*STRUCTURE_COLUMNS.values(), *SUMMARY_COLUMNS.values()))
 
 
 def test_the_deformation_may_live_on_a_coarser_grid_than_the_labels() -> None:
