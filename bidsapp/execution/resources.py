@@ -1,0 +1,152 @@
+"""What this machine lends us: processors, a device to compute on, a place for caches."""
+
+import os
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+
+from bidsapp.errors import OutputError, UsageError
+
+_CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
+_CGROUP_V1 = Path("/sys/fs/cgroup/cpu")
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+_CACHES = {
+    "MPLCONFIGDIR": "matplotlib",
+    "XDG_CACHE_HOME": "cache",
+    "TORCHINDUCTOR_CACHE_DIR": "inductor",
+    "DENO_DIR": "deno",
+}
+
+
+def available_cpus(environment: Mapping[str, str]) -> int:
+    """Count the processors we may use: affinity, the container's quota and SLURM's share, the least of them.
+
+    Parameters
+    ----------
+    environment
+        ``os.environ``; ``SLURM_CPUS_PER_TASK`` is read from it.
+
+    Returns
+    -------
+    n_cpus
+        At least 1.
+    """
+    limits = [float(len(os.sched_getaffinity(0))), *_cgroup_quota()]
+    slurm = environment.get("SLURM_CPUS_PER_TASK", "")
+    if slurm.isdigit():
+        limits.append(float(slurm))
+    return max(1, int(min(limits)))
+
+
+def _cgroup_quota() -> list[float]:
+    """Read the processors' share of this container, of either version; none when there is no limit."""
+    try:
+        if _CGROUP_V2.is_file():
+            quota, period = _CGROUP_V2.read_text().split()
+        else:
+            quota = (_CGROUP_V1 / "cpu.cfs_quota_us").read_text().strip()
+            period = (_CGROUP_V1 / "cpu.cfs_period_us").read_text().strip()
+        return [int(quota) / int(period)] if int(quota) > 0 else []
+    except (OSError, ValueError):  # no such file, or "max": nothing is limited
+        return []
+
+
+def settle_device(asked: str) -> tuple[str, str]:
+    """Choose what torch computes on.
+
+    Parameters
+    ----------
+    asked
+        "auto", "cpu", "cuda" or "cuda:N".
+
+    Returns
+    -------
+    device, words
+        "cpu", "cuda" or "cuda:N", and a few words about it for the first line of a run.
+
+    Raises
+    ------
+    UsageError
+        If CUDA is asked for by name and is not there. Only "auto" may fall to the processor.
+
+    Examples
+    --------
+    >>> settle_device("cpu")
+    ('cpu', 'cpu')
+    """
+    if asked == "cpu":
+        return "cpu", "cpu"
+    import torch  # noqa: PLC0415 - takes a second, which --help and --version must not
+
+    n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if asked == "auto":
+        if not n_devices:
+            return "cpu", "cpu (auto: no CUDA device found)"
+        asked = "cuda"
+    number = int(asked.removeprefix("cuda").removeprefix(":") or 0)
+    if number >= n_devices:
+        raise UsageError(
+            f"--device {asked} must name a CUDA device that is there, found {n_devices}: in a container add "
+            "--gpus all (Docker) or --nv (Apptainer), or use --device auto or cpu"
+        )
+    return asked, f"{asked} ({torch.cuda.get_device_name(number)})"
+
+
+def scratch_folder(environment: Mapping[str, str]) -> Path:
+    """Name the default work folder: the same for all runs of one user, and no other user's.
+
+    Examples
+    --------
+    >>> scratch_folder({"TMPDIR": "/scratch"}).parent.as_posix()
+    '/scratch'
+    """
+    return Path(environment.get("TMPDIR") or "/tmp") / f"metsatlas-{os.getuid()}"  # noqa: S108 - owner is checked
+
+
+def make_scratch(folder: Path) -> None:
+    """Make a folder that only we can write to, or check that it is ours.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made, is not ours, or nothing can be written there.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        is_ours = folder.stat().st_uid == os.getuid()
+    except OSError as error:
+        raise OutputError(
+            f"the work folder {folder} must be a folder we can make ({error.strerror}): "
+            "name another one with --work-dir"
+        ) from error
+    if not is_ours or not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(
+            f"the work folder {folder} must be ours to write to, it belongs to user "
+            f"{folder.stat().st_uid}: name another one with --work-dir"
+        )
+
+
+def prepare_environment(environment: MutableMapping[str, str], *, work_dir: Path, n_threads: int) -> None:
+    """Set threads and cache folders for the libraries that are imported later; what is set already stays.
+
+    Compiled kernels are kept in the user's scratch folder, so that the next run, whatever its work folder,
+    need not compile them again.
+
+    Parameters
+    ----------
+    environment
+        ``os.environ``; worker processes inherit it.
+    work_dir
+        Exists and can be written.
+    n_threads
+        For every library that computes in parallel.
+    """
+    for name in _THREADS:
+        environment[name] = str(n_threads)
+    for name, folder in _CACHES.items():
+        environment.setdefault(name, str(work_dir / folder))
+    kernels = scratch_folder(environment)
+    try:
+        make_scratch(kernels)
+    except OutputError:  # /tmp may be read-only; then the kernels go where everything else goes
+        kernels = work_dir
+    environment.setdefault("NUMBA_CACHE_DIR", str(kernels / "numba"))
