@@ -71,11 +71,13 @@ class Space:
 
     def voxel_to_world(self, points: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:
         """Send voxel indices to world RAS+ millimetres."""
-        return points @ self.affine[:3, :3].T + self.affine[:3, 3]
+        world: np.ndarray = points @ self.affine[:3, :3].T + self.affine[:3, 3]
+        return world
 
     def world_to_voxel(self, points_mm: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:
         """Send world RAS+ millimetres to (fractional) voxel indices."""
-        return points_mm @ self.inverse_affine[:3, :3].T + self.inverse_affine[:3, 3]
+        index: np.ndarray = points_mm @ self.inverse_affine[:3, :3].T + self.inverse_affine[:3, 3]
+        return index
 
     def voxel_centres_mm(self) -> Float64[np.ndarray, "n 3"]:
         """World position of every voxel centre, in C order (k fastest)."""

@@ -1,23 +1,20 @@
 """How well behaved a displacement field is: folds, spread of the local volume change, inverse consistency."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
 from scipy.ndimage import map_coordinates
 
 from bidsapp.errors import DataError, ShapeError
+from bidsapp.geometry.displacement import (
+    check_displacement,
+    jacobian_determinant,
+    non_diffeomorphic_volume_mm3,
+)
 from bidsapp.geometry.space import Space
 
 _SLAB_VOXELS = 1_000_000
-# Corners of the middle tetrahedron in either way of splitting a cube.
-_MIDDLE: tuple[tuple[tuple[int, int, int], ...], ...] = (
-    ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)),
-    ((1, 1, 0), (0, 1, 1), (1, 0, 1), (0, 0, 0)),
-)
-Triple = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +59,7 @@ def regularity(
     DataError
         If the mask is empty.
     """
-    _check(displacement, space)
+    check_displacement(displacement, space)
     if mask.shape != space.shape:
         raise ShapeError(f"the mask must lie on the displacement's grid {space.shape}, got {mask.shape}")
     if not mask.any():
@@ -75,92 +72,6 @@ def regularity(
         ndv_percent=100.0 * folded / (determinant.size * space.voxel_volume_mm3),
         sd_log_jacobian=float(np.log(positive).std()) if positive.size else float("nan"),
     )
-
-
-def jacobian_determinant(
-    displacement: Float32[np.ndarray, "3 i j k"], space: Space
-) -> Float32[np.ndarray, "i j k"]:
-    """Give the local volume ratio of ``x -> x + displacement(x)`` at every voxel.
-
-    Central differences inside, one-sided differences at the border, so that a linear map is answered exactly
-    everywhere. Above 1 means growth, zero or below means a fold.
-
-    Parameters
-    ----------
-    displacement
-        World millimetres (RAS+) to add to the voxel centres of `space`.
-    space
-        The grid `displacement` is sampled on; two voxels at least along each axis.
-
-    Raises
-    ------
-    ShapeError
-        If the sizes do not fit `space`.
-
-    Examples
-    --------
-    Stretching by one half along each axis multiplies volumes by 1.5 ** 3:
-
-    >>> space = Space((3, 4, 5), np.diag([2.0, 1.0, 1.0, 1.0]))
-    >>> stretch = 0.5 * space.voxel_centres_mm().T.reshape(3, 3, 4, 5)
-    >>> np.unique(jacobian_determinant(stretch.astype(np.float32), space)).tolist()
-    [3.375]
-    """
-    _check(displacement, space)
-    edges = space.affine[:3, :3]
-    determinant = np.empty(space.shape, dtype=np.float32)
-    for start, stop in _slabs(space.shape):
-        low, high = max(start - 1, 0), min(stop + 1, space.shape[0])
-        inner = slice(start - low, stop - low)
-        part = displacement[:, low:high]
-        steps: list[Triple] = []
-        for axis in range(3):
-            slope = [np.gradient(part[component], axis=axis)[inner] for component in range(3)]
-            steps.append(_plus(slope, edges[:, axis]))
-        determinant[start:stop] = _triple_product(*steps) / np.linalg.det(edges)
-    return determinant
-
-
-def non_diffeomorphic_volume_mm3(
-    displacement: Float32[np.ndarray, "3 i j k"], space: Space, mask: Bool[np.ndarray, "i j k"]
-) -> float:
-    """Add up the volume of all tetrahedra that ``x -> x + displacement(x)`` turns inside out.
-
-    The cube between eight voxel centres splits into five tetrahedra in two ways: ten finite-difference
-    Jacobians J a voxel, eight from the forward and backward differences, two of the middle tetrahedra. Each
-    tetrahedron has volume J / 6, and the two ways count half each. This sees checkerboard folds, which
-    central differences skip.
-
-    Parameters
-    ----------
-    displacement
-        World millimetres (RAS+) to add to the voxel centres of `space`.
-    space
-        The grid `displacement` is sampled on.
-    mask
-        A tetrahedron counts when the voxel it belongs to is inside: its corner voxel, or for the middle ones
-        the voxel of the lowest index.
-
-    Returns
-    -------
-    volume
-        Cubic millimetres, measured after the map; 0 when nothing folds.
-
-    References
-    ----------
-    Liu et al. 2024, International Journal of Computer Vision 132:4170-4191. doi:10.1007/s11263-024-02047-1
-    """
-    edges = space.affine[:3, :3]
-    orientation = np.sign(np.linalg.det(edges))
-    negative = 0.0
-    for start, stop in _slabs(space.shape):
-        low, high = max(start - 1, 0), min(stop + 1, space.shape[0])
-        part, inside = displacement[:, low:high], np.zeros((high - low, *space.shape[1:]), dtype=bool)
-        inside[start - low : stop - low] = mask[start:stop]
-        for determinant, counted in _ten_jacobians(part, edges, inside):
-            signed = orientation * determinant[counted]
-            negative += float(signed[signed < 0].sum(dtype=np.float64))
-    return -0.5 * negative / 6.0
 
 
 def inverse_error_mm(
@@ -193,8 +104,8 @@ def inverse_error_mm(
     ShapeError
         If the sizes do not fit `space`.
     """
-    _check(displacement, space)
-    _check(inverse_displacement, space)
+    check_displacement(displacement, space)
+    check_displacement(inverse_displacement, space)
     starts = np.argwhere(mask)
     error = np.empty(len(starts))
     for first in range(0, len(starts), _SLAB_VOXELS):
@@ -204,69 +115,3 @@ def inverse_error_mm(
         back = np.stack([map_coordinates(c, landed, order=1, mode="nearest") for c in inverse_displacement])
         error[first : first + len(voxels)] = np.sqrt(((there + back) ** 2).sum(axis=0))
     return error
-
-
-def _check(displacement: np.ndarray, space: Space) -> None:
-    if displacement.shape != (3, *space.shape):
-        raise ShapeError(
-            f"a displacement must have the sizes {(3, *space.shape)} of its space, got {displacement.shape}"
-        )
-    if min(space.shape) < 2:
-        raise ShapeError(f"differences need two voxels along each axis, got a grid of {space.shape}")
-
-
-def _slabs(shape: tuple[int, int, int]) -> Iterator[tuple[int, int]]:
-    """Cut the first axis so that a slab holds about a million voxels."""
-    thickness = max(1, _SLAB_VOXELS // (shape[1] * shape[2]))
-    for start in range(0, shape[0], thickness):
-        yield start, min(start + thickness, shape[0])
-
-
-def _ten_jacobians(
-    part: Float32[np.ndarray, "3 i j k"], edges: Float64[np.ndarray, "3 3"], inside: Bool[np.ndarray, "i j k"]
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield ten arrays of determinants (mm3), each with the flags of the voxels it counts for."""
-    ahead = [_plus(np.diff(part, axis=axis + 1), edges[:, axis]) for axis in range(3)]
-    for sides in product((0, 1), repeat=3):
-        # Side 1 looks ahead from voxels [0, n - 1), side 0 back from voxels [1, n): the same differences.
-        own = tuple(slice(0, -1) if side else slice(1, None) for side in sides)
-        steps = [
-            _crop(ahead[axis], tuple(slice(None) if other == axis else own[other] for other in range(3)))
-            for axis in range(3)
-        ]
-        yield _triple_product(*steps), inside[own]
-    for corners in _MIDDLE:
-        yield _middle_tetrahedron(part, edges, corners), inside[:-1, :-1, :-1]
-
-
-def _middle_tetrahedron(
-    part: Float32[np.ndarray, "3 i j k"],
-    edges: Float64[np.ndarray, "3 3"],
-    corners: tuple[tuple[int, int, int], ...],
-) -> np.ndarray:
-    """Give six times the volume of the tetrahedron on four corners of each cube."""
-    here = [part[(slice(None), *(slice(1, None) if up else slice(0, -1) for up in c))] for c in corners]
-    steps = [
-        _plus(moved - here[0], edges @ np.subtract(corner, corners[0]))
-        for moved, corner in zip(here[1:], corners[1:], strict=True)
-    ]
-    turn = np.sign(np.linalg.det(np.subtract(corners[1:], corners[0])))
-    return _triple_product(*steps) * np.float32(turn)
-
-
-def _plus(slope: np.ndarray | list[np.ndarray], edge: Float64[np.ndarray, "3"]) -> Triple:
-    x, y, z = (slope[component] + np.float32(edge[component]) for component in range(3))
-    return x, y, z
-
-
-def _crop(vector: Triple, own: tuple[slice, ...]) -> Triple:
-    x, y, z = (component[own] for component in vector)
-    return x, y, z
-
-
-def _triple_product(a: Triple, b: Triple, c: Triple) -> np.ndarray:
-    """Give the volume of the box on three edges, negative when they are left-handed."""
-    volume: np.ndarray = a[0] * (b[1] * c[2] - b[2] * c[1])
-    volume += a[1] * (b[2] * c[0] - b[0] * c[2])
-    volume += a[2] * (b[0] * c[1] - b[1] * c[0])
-    return volume
