@@ -231,7 +231,7 @@ def _read_layout(head: bytes, path: Path) -> _Layout:
         elif 540 in sizes and len(head) >= 540 and head[4:8] == b"n+2\0":
             layout = _nifti_layout(NIFTI2(head[:540]), path)
         elif path.name.endswith((".mgz", ".mgh")) and head[:4] == b"\0\0\0\1" and len(head) >= 284:
-            layout = _mgh_layout(MGH.from_fileobj(BytesIO(head[:284])), path)
+            layout = _mgh_layout(head, path)
         else:
             raise DataError(f"{path} is no NIfTI or MGZ image, or a truncated one: convert or copy it again")
     except (HeaderDataError, ValueError, KeyError, OverflowError) as error:
@@ -259,10 +259,11 @@ def _nifti_layout(header: Any, path: Path) -> _Layout:
     return _Layout(shape, header.get_data_dtype(), int(offset), slope, intercept or 0.0, affine)
 
 
-def _mgh_layout(header: Any, path: Path) -> _Layout:
+def _mgh_layout(head: bytes, path: Path) -> _Layout:
     """Read sizes, type and position from an MGH header."""
-    if header["goodRASFlag"] != 1:
+    if head[28:30] != b"\0\1":  # nibabel would put a scanner-independent default in its place
         raise DataError(f"{path} does not say where it lies (goodRASFlag is 0): convert it from DICOM")
+    header = MGH.from_fileobj(BytesIO(head[:284]))
     shape = tuple(int(size) for size in header.get_data_shape())
     return _Layout(shape, header.get_data_dtype(), 284, None, 0.0, header.get_affine())
 
