@@ -68,11 +68,12 @@ def _run_validator(bids_dir: Path) -> Sequence[dict[str, str]]:
     try:
         issues = json.loads(finished.stdout)["issues"]
         meanings: dict[str, str] = issues["codeMessages"]
-        return [
+        errors = [
             {"meaning": meanings.get(issue["code"], ""), **issue}
             for issue in issues["issues"]
             if issue["severity"] == "error"
         ]
+        return sorted(errors, key=lambda issue: (issue.get("location", ""), issue["code"]))
     except (ValueError, KeyError, TypeError) as error:
         words = " ".join((finished.stderr or finished.stdout).split())[-300:]
         raise ValidationError(
