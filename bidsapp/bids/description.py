@@ -3,16 +3,20 @@
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 
+from bidsapp.bids.names import Kind
 from bidsapp.bids.save import save_json, save_text
 from bidsapp.errors import DataError
+from bidsapp.geometry.space import Space
 
 logger = logging.getLogger(__name__)
 
 BIDS_VERSION = "1.10.0"
+MNI_2009 = "https://www.bic.mni.mcgill.ca/ServicesAtlases/ICBM152NLin2009"
 BIDSIGNORE = "*.html\nlogs\nfigures\nlog\ngroup\n*_xfm.*\n*_metrics.*\n"
 
 CITATION = """\
@@ -49,6 +53,29 @@ Patients' T1-weighted images, labels and lesions, aligned to an atlas by MetsAtl
 `from-T1w_to-<atlas>` resamples a patient's image onto the atlas; the same file maps points of the atlas to
 the patient. Every table has a JSON file that explains its columns and their units.
 """
+
+_IMAGES: Mapping[Kind, Mapping[str, object]] = MappingProxyType(
+    {
+        Kind.WARPED_T1W: {
+            "Description": "T1-weighted image, resampled once onto the atlas; intensities as in the source.",
+            "SkullStripped": False,
+        },
+        Kind.STRUCTURES: {
+            "Description": "Anatomical structures on the atlas grid, in the codes of FreeSurfer.",
+        },
+        Kind.LESION_MASK: {"Description": "Lesions on the atlas grid: 1 inside.", "Type": "Lesion"},
+        Kind.LESION_INSTANCES: {"Description": "Lesions on the atlas grid, each with its own number."},
+        Kind.NATIVE_LESION_MASK: {
+            "Description": "Lesions on the grid of the patient's mask, as they were used: 1 inside.",
+            "Type": "Lesion",
+        },
+        Kind.JACOBIAN: {
+            "Description": "Jacobian determinant of the deformation of atlas points, affine part excluded: "
+            "above 1 where the patient is larger than the atlas, 0 or below where space folds.",
+            "Units": "1",
+        },
+    }
+)
 
 VIRTUAL_NOTE = "\n**VIRTUAL**: these patients do not exist; they were computed to show and test the app.\n"
 
@@ -139,6 +166,55 @@ def write_dataset_files(bids_dir: Path, output_dir: Path, derivatives: Mapping[s
     save_text(BIDSIGNORE, output_dir / ".bidsignore")
     save_text(readme + (VIRTUAL_NOTE if mark else ""), output_dir / "README.md")
     save_text(CITATION, output_dir / "logs" / "CITATION.md")
+
+
+def image_sidecar(kind: Kind, atlas: str, grid: Space, sources: Sequence[str]) -> dict[str, object]:
+    """Describe an image of one scan in the words BIDS asks for.
+
+    Parameters
+    ----------
+    kind
+        One of the images of `Kind`.
+    atlas
+        Name of the atlas.
+    grid
+        The grid the image lies on.
+    sources
+        Where it comes from (`bidsapp.bids.names.bids_uri`).
+
+    Raises
+    ------
+    DataError
+        If `kind` is no image.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sidecar = image_sidecar(Kind.LESION_MASK, "MNI152NLin2009aSym", Space((4, 5, 6), np.eye(4)), [])
+    >>> sidecar["Type"], sidecar["Resolution"]
+    ('Lesion', 'Grid of the atlas, 1 x 1 x 1 mm')
+    """
+    if kind not in _IMAGES:
+        raise DataError(f"only images have an image sidecar, got {kind.name}")
+    notes: dict[str, object] = {**_IMAGES[kind], "Sources": list(sources)}
+    return notes | (
+        {"SpatialReference": "orig"} if kind is Kind.NATIVE_LESION_MASK else _on_atlas(atlas, grid)
+    )
+
+
+def group_map_sidecar(description: str, atlas: str, grid: Space) -> dict[str, object]:
+    """Describe a map of the whole group on the grid of the atlas."""
+    return {"Description": description, **_on_atlas(atlas, grid)}
+
+
+def _on_atlas(atlas: str, grid: Space) -> dict[str, object]:
+    """Say which atlas and which grid; an atlas that BIDS does not list is looked for in this dataset."""
+    is_standard = atlas.startswith("MNI152NLin2009")
+    sizes = " x ".join(f"{size:.4g}" for size in grid.voxel_sizes_mm)
+    return {
+        "Resolution": f"Grid of the atlas, {sizes} mm",
+        "SpatialReference": MNI_2009 if is_standard else f"tpl-{atlas}",
+    }
 
 
 def _generated_by() -> dict[str, object]:

@@ -4,7 +4,6 @@ import dataclasses
 import errno
 import json
 import math
-import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,9 +24,9 @@ SIGNIFICANT_DIGITS = 6
 """Digits a number keeps in a table: enough for any measurement, few enough to be the same in every run."""
 
 UNITS = MappingProxyType(
-    {"_mm": "mm", "_mm2": "mm^2", "_mm3": "mm^3", "_ml": "mL", "_s": "s", "_degrees": "degree"}
+    {"mm": "mm", "mm2": "mm^2", "mm3": "mm^3", "ml": "mL", "s": "s", "degrees": "degree", "percent": "%"}
 )
-"""How a column's name ends -> its unit; other numbers are counts or ratios, unit 1."""
+"""Word of a column's name -> its unit, as in ``volume_mm3`` or ``hd_mm_mean``; other numbers have unit 1."""
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 _REFUSED = {
@@ -254,6 +253,8 @@ def save_table(table: pd.DataFrame, path: Path, columns: Mapping[str, str]) -> N
 def load_table(path: Path) -> pd.DataFrame:
     """Read a table that `save_table` wrote: "n/a" becomes NaN, and text such as "01" stays text.
 
+    A table without rows has columns without a type: leave it out when you join tables.
+
     Raises
     ------
     MissingInputError
@@ -299,18 +300,17 @@ def _cell(value: object) -> str:
 
 
 def _column_notes(table: pd.DataFrame, columns: Mapping[str, str]) -> dict[str, object]:
-    """Describe the columns a table has; its unit ends a column's name."""
+    """Describe the columns a table has: a number's name tells its unit, text has the format "string"."""
     notes: dict[str, object] = {}
     for name in table.columns:
         note = {"Description": columns[name]}
-        ending = re.search(r"_[a-z]+[23]?$", name)
-        if ending and ending[0] in UNITS:
-            note["Units"] = UNITS[ending[0]]
-        elif pd.api.types.is_bool_dtype(table[name]):
+        units = [UNITS[word] for word in str(name).split("_")[1:] if word in UNITS]
+        holds = pd.api.types.infer_dtype(table[name].dropna(), skipna=True)
+        if holds in {"integer", "floating", "mixed-integer-float"}:
+            note["Units"] = units[-1] if units else "1"
+        elif holds == "boolean":
             note["Format"] = "boolean"
-        elif pd.api.types.is_numeric_dtype(table[name]):
-            note["Units"] = "1"
-        else:
+        elif holds != "empty":
             note["Format"] = "string"
         notes[name] = note
     return notes

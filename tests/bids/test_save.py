@@ -236,6 +236,28 @@ class TestTables:
         assert notes["session"]["Format"] == "string"
         assert "absent" not in notes
 
+    @pytest.mark.parametrize(
+        ("name", "unit"),
+        [
+            ("hd_mm_mean", "mm"),
+            ("volume_ml", "mL"),
+            ("ndv_percent", "%"),
+            ("n_s_shaped_mm2", "mm^2"),
+            ("dice", "1"),
+        ],
+    )
+    def test_a_name_tells_the_unit(self, tmp_path, name, unit):
+        save_table(pd.DataFrame({name: [1.0]}), tmp_path / "a.tsv", {name: "A number."})
+        assert json.loads((tmp_path / "a.json").read_text())[name]["Units"] == unit
+
+    def test_text_has_no_unit_and_no_rows_promise_nothing(self, tmp_path):
+        table = pd.DataFrame({"where_mm": pd.Series([], dtype=object)})
+        save_table(table, tmp_path / "a.tsv", {"where_mm": "Empty."})
+        assert json.loads((tmp_path / "a.json").read_text()) == {"where_mm": {"Description": "Empty."}}
+        numbers = pd.DataFrame({"where_mm": [None, 1.5, 2]}, dtype=object)
+        save_table(numbers, tmp_path / "b.tsv", {"where_mm": "Some."})
+        assert load_table(tmp_path / "b.tsv")["where_mm"].tolist()[1:] == [1.5, 2.0]
+
     def test_a_table_comes_back_with_labels_as_text(self, tmp_path):
         save_table(self.TABLE, tmp_path / "a.tsv", self.COLUMNS)
         back = load_table(tmp_path / "a.tsv")
