@@ -11,19 +11,19 @@ import pandas as pd
 
 from bidsapp.atlas.builtin import load_builtin
 from bidsapp.atlas.pack import AtlasPack
-from bidsapp.atlas.seganat import structures
 from bidsapp.bids.names import scan_name
 from bidsapp.bids.save import save_json, save_table, save_text
 from bidsapp.demo.dataset import TRUTH_FOLDER, VirtualScan, start_dataset, write_scan, write_truth
 from bidsapp.demo.patient import Visit, draw_patient
 from bidsapp.demo.placement import region_volumes_mm3
-from bidsapp.demo.plan import draw_places
+from bidsapp.demo.plan import default_rates, draw_places
 from bidsapp.demo.true_map import save_true_map
 from bidsapp.errors import UsageError
 
 logger = logging.getLogger(__name__)
 
 NAME = "MetsAtlas virtual cohort"
+AUTHORS = ("MetsAtlas", "no person was scanned")
 README = """# MetsAtlas virtual cohort
 
 Nothing in this dataset was measured and no person was scanned. Each virtual patient is a random smooth
@@ -36,10 +36,6 @@ TRUTH_README = """# What is true of the virtual cohort
 `lesions.tsv`: every implanted tumour. `rates.json`: the spatial preference they were drawn with.
 `*_truth.npz`: the true correspondence of each scan with the atlas (numpy arrays, see `docs/demo.md`).
 """
-# How much likelier a metastasis is per cubic millimetre; other regions: 1, fluid and vessels: 0.
-PREFERENCE: Mapping[str, float] = MappingProxyType(
-    {"Cerebral Cortex": 1.6, "Cerebral White Matter": 0.6, "Putamen": 4.0}
-)
 SITES, PRIMARIES = ("north", "south"), ("lung", "breast", "melanoma", "kidney", "colorectal")
 AGE_BANDS = ("40-49", "50-59", "60-69", "70-79")
 PARTICIPANT_COLUMNS: Mapping[str, str] = MappingProxyType(
@@ -50,21 +46,6 @@ PARTICIPANT_COLUMNS: Mapping[str, str] = MappingProxyType(
         "primary": "Virtual primary tumour.",
     }
 )
-
-
-def default_rates() -> Mapping[str, float]:
-    """List the preference of every region.
-
-    Examples
-    --------
-    >>> rates = default_rates()
-    >>> rates["Putamen"], rates["Thalamus"], rates["Lateral Ventricle"]
-    (4.0, 1.0, 0.0)
-    """
-    return {
-        structure.region: PREFERENCE.get(structure.region, 0.0 if structure.tissue == "csf" else 1.0)
-        for structure in structures()[1:]
-    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,8 +108,9 @@ def write_cohort(folder: Path, plan: CohortPlan) -> None:
     """
     atlas = load_builtin()
     volumes = region_volumes_mm3(atlas.labels)
-    start_dataset(folder, NAME, README)
-    truths, people = [], []
+    start_dataset(folder, {"Name": NAME, "Authors": AUTHORS}, README)
+    truths: list[pd.DataFrame] = []
+    people = []
     for number in range(1, plan.n_subjects + 1):
         rng = np.random.default_rng([plan.seed, number])
         label = f"virtual{number:02d}"

@@ -13,7 +13,6 @@ from bidsapp.errors import OutputError
 from bidsapp.images.volume import Volume
 
 BIDS_VERSION = "1.10.0"
-AUTHORS = ("MetsAtlas", "no person was scanned")
 SEGMENTATION, LESIONS = "segmentation", "lesions"
 TRUTH_FOLDER = Path("sourcedata") / "truth"
 
@@ -64,8 +63,17 @@ class VirtualScan:
     mask: Volume | None
 
 
-def start_dataset(folder: Path, name: str, readme: str) -> None:
+def start_dataset(folder: Path, description: Mapping[str, object], readme: str) -> None:
     """Write the descriptions of a raw dataset and of its two derivatives.
+
+    Parameters
+    ----------
+    folder
+        The raw dataset.
+    description
+        ``Name`` and other fields of its dataset_description.json.
+    readme
+        Text of the README, the same for all.
 
     Raises
     ------
@@ -74,19 +82,14 @@ def start_dataset(folder: Path, name: str, readme: str) -> None:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise OutputError(f"the virtual dataset needs a new or empty folder, got {folder}: name another")
-    common = {
-        "BIDSVersion": BIDS_VERSION,
-        "Virtual": True,
-        "Authors": AUTHORS,
-    }
-    maker = {"Name": "MetsAtlas", "Description": "bidsapp.demo: nothing in this dataset was measured"}
-    description = {**common, "Name": name, "DatasetType": "raw", "GeneratedBy": [maker]}
-    save_json(description, folder / "dataset_description.json")
+    common = {**description, "BIDSVersion": BIDS_VERSION, "Virtual": True}
+    maker = {"Name": "MetsAtlas", "Description": "python -m bidsapp.demo"}
+    save_json({**common, "DatasetType": "raw", "GeneratedBy": [maker]}, folder / "dataset_description.json")
     save_text(readme, folder / "README.md")
-    for part, what in ((SEGMENTATION, "anatomical label maps"), (LESIONS, "tumour masks")):
+    for part, what in ((SEGMENTATION, "anatomical label maps"), (LESIONS, "virtual tumour masks")):
         derivative = {
             **common,
-            "Name": f"{name}: {what}",
+            "Name": f"{description['Name']}: {what}",
             "DatasetType": "derivative",
             "GeneratedBy": [{**maker, "Name": part}],
             "DatasetLinks": {"raw": "../.."},

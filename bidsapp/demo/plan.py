@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -13,6 +14,11 @@ JUNCTION = "Grey-White Junction"
 SMALLEST_MM, LARGEST_MM = 3.0, 30.0
 MEDIAN_DIAMETER_MM, DIAMETER_SPREAD = 8.5, 0.5
 SMALLEST_RING_MM = 8.0
+
+# How much likelier a metastasis is per cubic millimetre; other regions: 1, fluid and vessels: 0.
+PREFERENCE: Mapping[str, float] = MappingProxyType(
+    {"Cerebral Cortex": 1.6, "Cerebral White Matter": 0.6, "Putamen": 4.0}
+)
 
 Kind = Literal["solid", "ring"]
 Inside = Literal["background", "wrong", "keep"]
@@ -83,6 +89,21 @@ def place_names() -> tuple[str, ...]:
     """Names a tumour may be placed in: the 19 regions and the junction of cortex and white matter."""
     regions = dict.fromkeys(structure.region for structure in structures()[1:])
     return (*regions, JUNCTION)
+
+
+def default_rates() -> Mapping[str, float]:
+    """List the preference of every region.
+
+    Examples
+    --------
+    >>> rates = default_rates()
+    >>> rates["Putamen"], rates["Thalamus"], rates["Lateral Ventricle"]
+    (4.0, 1.0, 0.0)
+    """
+    return {
+        structure.region: PREFERENCE.get(structure.region, 0.0 if structure.tissue == "csf" else 1.0)
+        for structure in structures()[1:]
+    }
 
 
 def draw_diameters_mm(n: int, rng: np.random.Generator) -> np.ndarray:
