@@ -1,0 +1,170 @@
+"""All lesions of one scan as one table: one row a lesion, every column with its unit and its meaning."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from bidsapp.atlas.pack import AtlasPack
+from bidsapp.atlas.seganat import structures
+from bidsapp.geometry.space import Space
+from bidsapp.images.volume import Volume
+from bidsapp.lesions.instances import Lesion
+from bidsapp.lesions.mapping import OUTSIDE, Location, WarpedLesion, labels_at, locate, warp_lesion
+from bidsapp.lesions.preservation import jacobian_ratio, volume_factor
+
+if TYPE_CHECKING:
+    from bidsapp.geometry.alignment import Alignment
+
+LESION_COLUMNS: Mapping[str, str] = MappingProxyType(
+    {
+        "subject": "Participant label without sub-.",
+        "session": "Session label without ses-; n/a for a participant without sessions.",
+        "lesion": "Number of the lesion in its scan, 1 for the largest; its value in the instance maps.",
+        "n_voxels": "Voxels of the lesion on the grid of its mask.",
+        "native_volume_mm3": "Volume in the patient; what size analyses use.",
+        "diameter_mm": "Diameter of the ball of the same native volume.",
+        "size_class": "By native volume: micro < 25 mm3, small < 125, medium < 1000, large from 1000 up.",
+        "native_x_mm": "Centre of gravity in the patient, world RAS+, towards the right.",
+        "native_y_mm": "Centre of gravity in the patient, world RAS+, towards the front.",
+        "native_z_mm": "Centre of gravity in the patient, world RAS+, towards the top.",
+        "atlas_x_mm": "Centre of gravity in atlas world space (see centroid_source), towards the right.",
+        "atlas_y_mm": "Centre of gravity in atlas world space (see centroid_source), towards the front.",
+        "atlas_z_mm": "Centre of gravity in atlas world space (see centroid_source), towards the top.",
+        "centroid_source": "mask: centre of gravity of the warped lesion; point: the warped native centre, "
+        "because nothing of the lesion arrived in the atlas.",
+        "point_x_mm": "The native centre of gravity, sent to the atlas as a point, towards the right.",
+        "point_y_mm": "The native centre of gravity, sent to the atlas as a point, towards the front.",
+        "point_z_mm": "The native centre of gravity, sent to the atlas as a point, towards the top.",
+        "centroid_discrepancy_mm": "Distance between both kinds of centre; n/a if nothing arrived.",
+        "affine_volume_mm3": "Volume after the affine step: native volume over the affine's volume ratio.",
+        "atlas_volume_mm3": "Volume after the deformable step, partial voxels counted in part; 0 if lost.",
+        "volume_factor": "atlas_volume_mm3 / affine_volume_mm3: 1 preserved, below 1 shrunk.",
+        "jacobian_ratio": "Mean growth inside the lesion over mean growth in the brain within 10 mm of it: "
+        "below 1 it shrinks more than its surroundings; n/a if nothing surrounds it.",
+        "structure_centroid": "SegAnat structure at the centre of gravity; n/a outside all structures.",
+        "region_centroid": "The same with left and right merged (19 regions).",
+        "region_nearest": "The same, or the nearest structure within 3 mm; n/a if there is none.",
+        "region_majority": "Region of the structure with the largest share of the lesion; n/a outside all.",
+        "hemisphere": "left or right by the structure of region_nearest, none for midline structures; "
+        "n/a if there is none.",
+        "outside_fraction": "Share of the warped lesion outside all structures.",
+        "overlap": "JSON: share of the warped lesion in each structure and outside, adding up to 1.",
+        "territory": "Arterial territory at the centre of gravity; n/a outside all, or without a map.",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LesionScan:
+    """The lesions of one scan and what they were drawn on.
+
+    Parameters
+    ----------
+    subject
+        Label without "sub-".
+    session
+        Label without "ses-", or None.
+    lesions
+        As found by `bidsapp.lesions.instances.find_lesions`.
+    space
+        Grid of the lesion mask.
+    brain
+        Labels or mask whose non-zero voxels are brain, on any grid in the patient's world; or None.
+    """
+
+    subject: str
+    session: str | None
+    lesions: tuple[Lesion, ...]
+    space: Space
+    brain: Volume | None = None
+
+
+def lesion_table(scan: LesionScan, alignment: "Alignment", atlas: AtlasPack) -> pd.DataFrame:
+    """Measure every lesion of a scan in the patient and in the atlas.
+
+    Parameters
+    ----------
+    scan
+        The lesions; none of them gives a table without rows.
+    alignment
+        From the atlas (fixed) to the patient (moving).
+    atlas
+        Its labels name the structures.
+
+    Returns
+    -------
+    table
+        One row a lesion; the columns are those of `LESION_COLUMNS`.
+    """
+    rows = [_row(lesion, scan, alignment, atlas) for lesion in scan.lesions]
+    return empty_lesion_table() if not rows else pd.DataFrame(rows, columns=list(LESION_COLUMNS))
+
+
+def empty_lesion_table() -> pd.DataFrame:
+    """Make a lesion table without rows, its columns of the right kind.
+
+    Examples
+    --------
+    >>> empty_lesion_table()["volume_factor"].dtype, len(empty_lesion_table())
+    (dtype('float64'), 0)
+    """
+    return pd.DataFrame({name: pd.Series(dtype=_kind(name)) for name in LESION_COLUMNS})
+
+
+def _kind(name: str) -> str:
+    if name in ("lesion", "n_voxels"):
+        return "int64"
+    return "float64" if name.endswith(("_mm", "_mm3", "_factor", "_ratio", "_fraction")) else "object"
+
+
+def _row(lesion: Lesion, scan: LesionScan, alignment: "Alignment", atlas: AtlasPack) -> dict[str, object]:
+    warped = warp_lesion(lesion, scan.space, alignment, atlas.labels.space)
+    affine_volume = lesion.volume_mm3 / float(abs(np.linalg.det(alignment.affine[:3, :3])))
+    return {
+        "subject": scan.subject,
+        "session": scan.session,
+        "lesion": lesion.index,
+        "n_voxels": len(lesion.voxels),
+        "native_volume_mm3": lesion.volume_mm3,
+        "diameter_mm": lesion.diameter_mm,
+        "size_class": lesion.size_class,
+        **_position("native", lesion.centre_mm),
+        **_position("atlas", warped.centre_mm),
+        "centroid_source": warped.source,
+        **_position("point", warped.point_mm),
+        "centroid_discrepancy_mm": warped.discrepancy_mm,
+        "affine_volume_mm3": affine_volume,
+        "atlas_volume_mm3": warped.volume_mm3,
+        "volume_factor": volume_factor(lesion.volume_mm3, warped.volume_mm3, alignment.affine),
+        "jacobian_ratio": jacobian_ratio(lesion, scan.lesions, scan.space, alignment, scan.brain),
+        **_anatomy(locate(warped, atlas.labels)),
+        "territory": _territory(warped, atlas),
+    }
+
+
+def _anatomy(location: Location) -> dict[str, object]:
+    nearest = structures()[location.nearest]
+    return {
+        "structure_centroid": structures()[location.centroid].name if location.centroid else None,
+        "region_centroid": structures()[location.centroid].region if location.centroid else None,
+        "region_nearest": nearest.region if location.nearest else None,
+        "region_majority": structures()[location.majority].region if location.majority else None,
+        "hemisphere": nearest.hemisphere if location.nearest else None,
+        "outside_fraction": location.overlap.get(OUTSIDE, 0.0),
+        "overlap": location.overlap_text,
+    }
+
+
+def _territory(warped: WarpedLesion, atlas: AtlasPack) -> str | None:
+    if atlas.territories is None:
+        return None
+    code = int(labels_at(warped.centre_mm[None], atlas.territories)[0])
+    return atlas.territory_names[code] if code else None
+
+
+def _position(frame: str, point_mm: np.ndarray) -> dict[str, object]:
+    return {f"{frame}_{axis}_mm": float(value) for axis, value in zip("xyz", point_mm, strict=True)}
