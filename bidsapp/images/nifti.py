@@ -202,7 +202,8 @@ def _read(path: Path) -> Volume:
 def _read_bytes(stream: IO[bytes], path: Path, *, packed: bool) -> tuple[_Layout, bytes]:
     """Read the header, check its promises against limits and file size, then exactly what it promises."""
     head = stream.read(540)
-    layout = _read_layout(head, path)
+    with np.errstate(all="ignore"):  # damaged numbers are judged below, not warned about
+        layout = _read_layout(head, path)
     n_bytes = layout.offset + math.prod(layout.shape) * layout.dtype.itemsize
     if n_bytes > MAX_BYTES:
         raise DataError(

@@ -75,7 +75,8 @@ def test_any_oblique_space_survives_in_sform_and_in_qform(tmp_path_factory, size
     write_volume(volume, path)
     assert read_volume(path).space.matches(volume.space, tolerance_mm=1e-3)
     patched(path, 254, struct.pack("<h", 0))  # sform_code: the qform must say the same
-    assert read_volume(path).space.matches(volume.space, tolerance_mm=1e-3)
+    # Near half a turn three single-precision numbers fix a rotation to about 1 mrad only.
+    assert read_volume(path).space.matches(volume.space, tolerance_mm=0.1)
 
 
 def test_the_header_says_millimetres_and_scanner_codes(tmp_path):
@@ -299,6 +300,13 @@ def test_a_cut_uncompressed_file_is_refused(tmp_path):
         read_volume(path)
 
 
+def test_a_whole_stream_with_half_an_image_is_refused(tmp_path):
+    plain = save(tmp_path / "a.nii", np.ones((4, 5, 6), np.float32)).read_bytes()
+    (tmp_path / "b.nii.gz").write_bytes(gzip.compress(plain[:-200]))
+    with pytest.raises(DataError, match="truncated: 632 of 832 bytes"):
+        read_volume(tmp_path / "b.nii.gz")
+
+
 def test_a_flipped_bit_in_a_compressed_file_is_noticed(tmp_path):
     write_volume(Volume(RNG.integers(0, 99, (40, 5, 6)), Space((40, 5, 6), np.eye(4))), tmp_path / "a.nii.gz")
     raw = bytearray((tmp_path / "a.nii.gz").read_bytes())
@@ -394,7 +402,7 @@ def test_a_singular_or_undefined_matrix_is_refused(tmp_path, row):
         read_volume(path)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_no_damage_to_a_header_escapes_as_another_error(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("damage") / "a.nii"
