@@ -133,7 +133,7 @@ def write_itk_h5(
     """Write an affine and a displacement as one ITK composite transform.
 
     Single precision and compressed, less than half of what ITK writes itself. Readers displace nothing beyond
-    the grid.
+    the grid. The file is made in memory: on a full disk HDF5 does not fail, it takes the process down.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def write_itk_h5(
         _AFFINE: ([*matrix[:3, :3].ravel(), *matrix[:3, 3]], np.zeros(3)),
         _FIELD: (vectors, [*space.shape, *grid[:3, 3], *spacing, *direction.ravel()]),
     }
-    with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
+    with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
         _write_text(file, "ITKVersion", "5.4.0")  # whose layout this is
         _write_text(file, "HDFVersion", h5py.version.hdf5_version)
         _write_text(file, "OSName", "n/a")
@@ -184,6 +184,10 @@ def write_itk_h5(
             values = np.asarray(parameters, np.float32 if name == _FIELD else np.float64).ravel()
             packing = {"compression": "gzip", "compression_opts": GZIP_LEVEL, "shuffle": True, "chunks": True}
             group.create_dataset("TransformParameters", data=values, **(packing if name == _FIELD else {}))
+        file.flush()
+        content = file.id.get_file_image()
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def read_itk_h5(path: Path) -> PointMap:
@@ -201,9 +205,9 @@ def read_itk_h5(path: Path) -> PointMap:
     if not path.is_file():
         raise MissingInputError(f"no transform at {path}: run the participant level first")
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r") as file, np.errstate(over="ignore", invalid="ignore"):
             return _read_composite(file["TransformGroup"])
-    except (KeyError, AttributeError, IndexError, TypeError, ValueError, ShapeError) as error:
+    except (KeyError, AttributeError, IndexError, RuntimeError, TypeError, ValueError, ShapeError) as error:
         raise DataError(
             f"{path} must be an ITK composite of one affine and one displacement field ({error}): "
             "give a file that this app wrote"
@@ -254,7 +258,7 @@ def _read_space(parameters: Float64[np.ndarray, " 18"]) -> Space:
 def _checked_affine(affine: Float64[np.ndarray, "4 4"]) -> Float64[np.ndarray, "4 4"]:
     """Return an affine that is finite, invertible and ends in (0, 0, 0, 1)."""
     is_affine = affine.shape == (4, 4) and np.isfinite(affine).all() and affine[3].tolist() == [0, 0, 0, 1]
-    if not is_affine or abs(np.linalg.det(affine)) < 1e-9:
+    if not is_affine or not 1e-9 < abs(np.linalg.det(affine)) < math.inf:
         raise ShapeError(
             f"an affine must be an invertible 4 x 4 matrix ending in 0 0 0 1, got {affine.tolist()}"
         )

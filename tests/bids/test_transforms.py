@@ -1,7 +1,9 @@
 """Transforms: other programs send a point to the place we say."""
 
+import errno
 import json
 import time
+from pathlib import Path
 
 import h5py
 import nibabel as nib
@@ -20,7 +22,7 @@ from bidsapp.bids.transforms import (
     write_itk_h5,
     write_moving_to_fixed,
 )
-from bidsapp.errors import DataError, MissingInputError, ShapeError
+from bidsapp.errors import DataError, MissingInputError, ReadWriteError, ShapeError
 from bidsapp.geometry.space import Space
 
 ATLAS = "MNI152NLin2009aSym"
@@ -177,6 +179,35 @@ def test_a_file_that_simpleitk_wrote_is_read(tmp_path):
     points = points_inside(back.space)
     expected = transformed(displaced(points, back.displacement, back.space), back.affine)
     assert np.abs(itk_points(tmp_path / "a.h5", points) - expected).max() < 1e-3
+
+
+def test_a_full_disk_is_an_error_and_no_crash(tmp_path, monkeypatch):
+    def write_half(path, content):
+        with path.open("wb") as file:
+            file.write(content[:5000])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", write_half)
+    with pytest.raises(ReadWriteError, match="disk is full"):
+        write_itk_h5(AFFINE, DISPLACEMENT, OBLIQUE, tmp_path / "a.h5", order="affine_first")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_file_is_refused_whatever_byte_is_wrong(tmp_path):
+    path = tmp_path / "a.h5"
+    write_fixed_to_moving(AFFINE, DISPLACEMENT, OBLIQUE, path, ATLAS)
+    whole, rng = path.read_bytes(), np.random.default_rng(2)
+    n_refused = 0
+    for _ in range(400):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, len(whole), 5):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            read_itk_h5(path)
+        except DataError:
+            n_refused += 1
+    assert n_refused > 100
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 5, 7), (4, 5, 6, 3), (4, 5, 6)])
