@@ -1,0 +1,311 @@
+"""The page of the cohort: where the metastases sit, and whether to trust it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import pandas as pd
+
+from bidsapp.errors import DataError, ShapeError
+from bidsapp.images.volume import Volume
+from bidsapp.reports.charts import region_picture, size_picture
+from bidsapp.reports.cohort_words import (
+    caveats,
+    hemisphere_sentence,
+    omnibus_sentence,
+    p_phrase,
+    summary_sentence,
+    verdicts,
+)
+from bidsapp.reports.figures import frequency_picture
+from bidsapp.reports.methods_text import group_methods
+from bidsapp.reports.page import Cell, Column, Table, cell, is_missing, p_text, table, write_page
+from bidsapp.reports.picture import Picture
+from bidsapp.reports.planes import CONVENTION, brain_mosaic
+from bidsapp.statistics.hemispheres import HemisphereTest
+from bidsapp.statistics.heterogeneity import HeterogeneityTest
+from bidsapp.statistics.regions import ChiSquareTest
+
+LARGEST_PAGE_BYTES = 8_000_000
+MOST_CENTRES = 12
+REGION_NEEDS = (
+    "region",
+    "n_observed",
+    "n_expected",
+    "ratio",
+    "ratio_low",
+    "ratio_high",
+    "tested",
+    "bonferroni_p_value",
+    "significant",
+    "reason",
+    "clustered_ratio_low",
+    "clustered_ratio_high",
+    "clustered_bonferroni_p_value",
+    "clustered_significant",
+    "clustered_reason",
+)
+PATIENT_COLUMNS = (
+    Column("participant", "Patient"),
+    Column("session", "Session"),
+    Column("site", "Site"),
+    Column("status", "Status"),
+    Column("reason", "Reason"),
+    Column("n_lesions", "Lesions"),
+    Column("dice_mean", "Mean Dice", 2),
+    Column("volume_factor_median", "Median volume factor", 2),
+)
+
+
+@dataclass(frozen=True)
+class GroupPage:
+    """Everything the page of the cohort shows.
+
+    Parameters
+    ----------
+    title
+        Of the page.
+    virtual
+        Whether the data are made up; then every picture says so.
+    patients
+        One row a patient found: ``participant`` ("sub-01"), ``status`` ("used" or "excluded"), ``reason``,
+        ``n_lesions``; where there is one, ``site``, ``session``, ``dice_mean``, ``volume_factor_median`` and
+        ``report``, the file name of the patient's page.
+    lesions
+        One row a lesion of the patients used, with ``native_volume_mm3``.
+    regions
+        Stratum ("combined" first, then each centre) to the table of
+        `bidsapp.statistics.regions.region_table` joined with
+        `bidsapp.statistics.clustered.clustered_table`.
+    omnibus, hemispheres
+        Stratum to the test's outcome.
+    heterogeneity
+        Do the centres agree; None with a single centre.
+    frequency
+        Patients with a lesion at a voxel, on the template's grid, or None.
+    template, labels
+        The atlas and its SegAnat labels.
+    warnings
+        Sentences.
+    methods
+        As `group_methods` wants them.
+    provenance
+        What made this page.
+
+    Raises
+    ------
+    DataError
+        If a table lacks a column that the page needs, or there is no stratum.
+    ShapeError
+        If `labels` or `frequency` are not on the template's grid.
+    """
+
+    title: str
+    virtual: bool
+    patients: pd.DataFrame
+    lesions: pd.DataFrame
+    regions: Mapping[str, pd.DataFrame]
+    omnibus: Mapping[str, ChiSquareTest]
+    hemispheres: Mapping[str, HemisphereTest]
+    heterogeneity: HeterogeneityTest | None
+    frequency: Volume | None
+    template: Volume
+    labels: Volume
+    warnings: tuple[str, ...]
+    methods: Mapping[str, object]
+    provenance: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        if not self.regions:
+            raise DataError("the group page needs the regions of at least one stratum, got none")
+        wanted: list[tuple[str, pd.DataFrame, tuple[str, ...]]] = [
+            ("patients", self.patients, ("participant", "status", "reason", "n_lesions"))
+        ]
+        wanted += [(f"regions of {name}", frame, REGION_NEEDS) for name, frame in self.regions.items()]
+        for name, frame, columns in wanted:
+            missing = [column for column in columns if column not in frame.columns]
+            if missing:
+                raise DataError(
+                    f"the table {name} must have the columns {', '.join(missing)}, got {list(frame.columns)}"
+                )
+        for name, volume in (("labels", self.labels), ("frequency", self.frequency)):
+            if volume is not None and not volume.space.matches(self.template.space):
+                raise ShapeError(
+                    f"{name} must lie on the template's grid {self.template.space.shape}, got "
+                    f"{volume.space.shape}"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class Stratum:
+    """One centre, or all of them: its picture, its table and its two sentences."""
+
+    name: str
+    n_lesions: int
+    picture: Picture | None
+    table: Table
+    strong: tuple[int, ...]
+    sentences: tuple[str, ...]
+
+
+def write_group_report(page: GroupPage, path: Path) -> None:
+    """Draw the page of the cohort.
+
+    Parameters
+    ----------
+    page
+        What it shows.
+    path
+        The HTML file; the patients' pages are linked relative to its folder.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    used = page.patients[page.patients["status"] == "used"]
+    names = list(page.regions)
+    whole = page.regions[names[0]]
+    n_with = int((used["n_lesions"].fillna(0).astype(int) > 0).sum())
+    excluded = page.patients[page.patients["status"] != "used"]
+    values = {
+        "page": page,
+        "summary": summary_sentence(len(used), len(page.lesions), whole),
+        "caveats": caveats(n_with, len(page.lesions), whole),
+        "n_found": len(page.patients),
+        "n_used": len(used),
+        "n_with": n_with,
+        "n_excluded": len(excluded),
+        "reasons": [
+            (str(why), int(count))
+            for why, count in excluded["reason"].fillna("no reason given").value_counts().items()
+        ],
+        "whole": _stratum(page, names[0], with_picture=True),
+        "centres": [
+            _stratum(page, name, with_picture=place < MOST_CENTRES) for place, name in enumerate(names[1:])
+        ],
+        "heterogeneity": _heterogeneity_sentence(page.heterogeneity),
+        "frequency": _frequency(page),
+        "sizes": size_picture(page.lesions["native_volume_mm3"], virtual=page.virtual)
+        if len(page.lesions)
+        else None,
+        "patients": patient_table(page.patients),
+        "methods": group_methods(page.methods),
+        "convention": CONVENTION,
+    }
+    write_page("group.html.j2", values, path)
+
+
+def region_rows(regions: pd.DataFrame) -> tuple[Table, tuple[int, ...]]:
+    """Write the region table with both analyses side by side; missing p-values come with their reason.
+
+    Returns
+    -------
+    table, strong
+        The table, and the rows that the clustered analysis finds significant.
+    """
+    ordered = regions.sort_values("n_expected", ascending=False).to_dict("records")
+    rows = tuple(_region_row({str(key): value for key, value in row.items()}) for row in ordered)
+    headings = (
+        ("Region", False),
+        ("Measured", True),
+        ("Expected", True),
+        ("Ratio", True),
+        ("95 % interval, independent", False),
+        ("95 % interval, patients kept together", False),
+        ("p, paper preset", False),
+        ("p, patients kept together", False),
+        ("Significant", False),
+    )
+    strong = tuple(place for place, row in enumerate(ordered) if row["clustered_significant"])
+    return Table(headings, rows), strong
+
+
+def _region_row(row: Mapping[str, object]) -> tuple[Cell, ...]:
+    paper_reason = str(row["reason"]) or "not tested"
+    paper = row["bonferroni_p_value"] if row["tested"] else None
+    return (
+        cell(row["region"]),
+        cell(row["n_observed"]),
+        cell(row["n_expected"], 1),
+        cell(row["ratio"], 2),
+        _interval_cell(row["ratio_low"], row["ratio_high"]),
+        _interval_cell(row["clustered_ratio_low"], row["clustered_ratio_high"]),
+        _p_cell(paper, paper_reason),
+        _p_cell(row["clustered_bonferroni_p_value"], str(row["clustered_reason"]) or "not tested"),
+        cell(verdicts(row)),
+    )
+
+
+def _interval_cell(low: object, high: object) -> Cell:
+    """Write an interval, sorted by its lower end."""
+    if is_missing(low) or is_missing(high):
+        return cell(None)
+    return Cell(f"{low:.2f} to {high:.2f}", repr(low), is_number=False)
+
+
+def _p_cell(value: object, reason: str) -> Cell:
+    return Cell(p_text(value, reason), "" if is_missing(value) else repr(float(value)), is_number=False)  # type: ignore[arg-type]
+
+
+def _stratum(page: GroupPage, name: str, *, with_picture: bool) -> Stratum:
+    regions = page.regions[name]
+    shown, strong = region_rows(regions)
+    picture = (
+        region_picture(regions, "Measured against expected", virtual=page.virtual) if with_picture else None
+    )
+    sentences = []
+    if name in page.omnibus:
+        sentences.append(omnibus_sentence(page.omnibus[name]))
+    if name in page.hemispheres:
+        sentences.append(hemisphere_sentence(page.hemispheres[name]))
+    return Stratum(name, int(regions["n_observed"].sum()), picture, shown, strong, tuple(sentences))
+
+
+def _heterogeneity_sentence(test: HeterogeneityTest | None) -> str:
+    if test is None:
+        return ""
+    outcome = test.contingency
+    if outcome.p_value is None:
+        return f"Do the centres agree? Not tested ({outcome.reason})."
+    text = (
+        f"Do the centres agree? Chi-square {outcome.chi2:.1f}, {outcome.degrees_of_freedom} degrees of "
+        "freedom; "
+        f"p {p_phrase(outcome.p_value)} with every lesion independent"
+    )
+    if test.permutation_p_value is None:
+        return f"{text}; no permutation test ({outcome.reason})."
+    shuffled = p_phrase(test.permutation_p_value)
+    return f"{text}, p {shuffled} when whole patients change centres ({test.n_permutations} times)."
+
+
+def _frequency(page: GroupPage) -> Picture | None:
+    if page.frequency is None:
+        return None
+    top = float(page.frequency.data.max(initial=0))
+    text = f"Slices of the atlas, coloured by patients with a lesion there; at most {top:.3g}. {CONVENTION}"
+    mosaic = brain_mosaic(page.labels)
+    return frequency_picture(mosaic, page.template, page.frequency, "patients", text, virtual=page.virtual)
+
+
+def patient_table(patients: pd.DataFrame) -> Table:
+    """Write the table of patients, each used one linked to its page."""
+    shown = table(patients, PATIENT_COLUMNS)
+    place = [column.name for column in PATIENT_COLUMNS if column.name in patients.columns].index(
+        "participant"
+    )
+    rows = []
+    for record, row in zip(patients.to_dict("records"), shown.rows, strict=True):
+        link = _page_of({str(key): value for key, value in record.items()})
+        first = row[place]
+        rows.append((*row[:place], Cell(first.text, first.key, first.is_number, link), *row[place + 1 :]))
+    return Table(shown.headings, tuple(rows))
+
+
+def _page_of(record: Mapping[str, object]) -> str:
+    """Return the relative address of a patient's page, empty for those without one."""
+    report = record.get("report")
+    if isinstance(report, str) and report:
+        return quote(report)
+    return quote(f"{record['participant']}.html") if record["status"] == "used" else ""

@@ -1,0 +1,238 @@
+"""Methods paragraphs with references, ready to be pasted into a paper."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One work: how it is named in the text, in the list and in BibTeX."""
+
+    key: str
+    short: str
+    full: str
+    bibtex: str
+
+
+def _bib(kind: str, key: str, fields: Mapping[str, str]) -> str:
+    lines = ",\n".join(f"  {name} = {{{value}}}" for name, value in fields.items())
+    return f"@{kind}{{{key},\n{lines}\n}}"
+
+
+def _article(key: str, short: str, journal: str, pages: str, fields: Mapping[str, str]) -> Reference:
+    """Make a reference whose list entry is built from its BibTeX fields."""
+    authors = fields["author"].split(" and ")
+    first = authors[0] if len(authors) == 1 else f"{authors[0]} et al."
+    full = f"{first} ({fields['year']}). {fields['title']}. {journal}, {pages}. doi:{fields['doi']}"
+    return Reference(key, short, full, _bib("article", key, {**fields, "journal": journal, "pages": pages}))
+
+
+REFERENCES: Mapping[str, Reference] = {
+    "wielenberg2026": Reference(
+        "wielenberg2026",
+        "Wielenberg et al., 2026",
+        "Wielenberg et al. (2026). Deep-Learning Atlas Registration for Melanoma Brain Metastases. "
+        "arXiv:2602.12933. doi:10.48550/arXiv.2602.12933",
+        _bib(
+            "misc",
+            "wielenberg2026",
+            {
+                "author": "Wielenberg and others",
+                "title": "Deep-Learning Atlas Registration for Melanoma Brain Metastases",
+                "year": "2026",
+                "eprint": "2602.12933",
+                "archiveprefix": "arXiv",
+                "doi": "10.48550/arXiv.2602.12933",
+            },
+        ),
+    ),
+    "arsigny2006": Reference(
+        "arsigny2006",
+        "Arsigny et al., 2006",
+        "Arsigny, V. et al. (2006). A Log-Euclidean Framework for Statistics on Diffeomorphisms. "
+        "MICCAI 2006, 924-931. doi:10.1007/11866565_113",
+        _bib(
+            "inproceedings",
+            "arsigny2006",
+            {
+                "author": "Arsigny, Vincent and Commowick, Olivier and Pennec, Xavier and Ayache, Nicholas",
+                "title": "A Log-Euclidean Framework for Statistics on Diffeomorphisms",
+                "booktitle": "Medical Image Computing and Computer-Assisted Intervention - MICCAI 2006",
+                "pages": "924--931",
+                "year": "2006",
+                "doi": "10.1007/11866565_113",
+            },
+        ),
+    ),
+    "fonov2011": _article(
+        "fonov2011",
+        "Fonov et al., 2011",
+        "NeuroImage 54(1)",
+        "313-327",
+        {
+            "author": "Fonov, Vladimir and Evans, Alan C. and Botteron, Kelly and Almli, C. Robert and "
+            "McKinstry, Robert C. and Collins, D. Louis",
+            "title": "Unbiased average age-appropriate atlases for pediatric studies",
+            "year": "2011",
+            "doi": "10.1016/j.neuroimage.2010.07.033",
+        },
+    ),
+    "fischl2002": _article(
+        "fischl2002",
+        "Fischl et al., 2002",
+        "Neuron 33(3)",
+        "341-355",
+        {
+            "author": "Fischl, Bruce and Salat, David H. and Busa, Evelina and Albert, Marilyn and "
+            "Dieterich, Megan and Haselgrove, Christian and others",
+            "title": "Whole brain segmentation: automated labeling of neuroanatomical structures in the "
+            "human brain",
+            "year": "2002",
+            "doi": "10.1016/S0896-6273(02)00569-X",
+        },
+    ),
+    "gorgolewski2017": _article(
+        "gorgolewski2017",
+        "Gorgolewski et al., 2017",
+        "PLOS Computational Biology 13(3)",
+        "e1005209",
+        {
+            "author": "Gorgolewski, Krzysztof J. and Alfaro-Almagro, Fidel and Auer, Tibor and others",
+            "title": "BIDS apps: Improving ease of use, accessibility, and reproducibility of "
+            "neuroimaging data analysis methods",
+            "year": "2017",
+            "doi": "10.1371/journal.pcbi.1005209",
+        },
+    ),
+    "ridout1999": _article(
+        "ridout1999",
+        "Ridout et al., 1999",
+        "Biometrics 55(1)",
+        "137-148",
+        {
+            "author": "Ridout, Martin S. and Demetrio, Clarice G. B. and Firth, David",
+            "title": "Estimating intraclass correlation for binary data",
+            "year": "1999",
+            "doi": "10.1111/j.0006-341X.1999.00137.x",
+        },
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MethodsText:
+    """Paragraphs and the works they cite."""
+
+    paragraphs: tuple[str, ...]
+    references: tuple[Reference, ...]
+
+    @property
+    def markdown(self) -> str:
+        """The text with its list of references."""
+        entries = "\n".join(f"- {reference.full}" for reference in self.references)
+        return "\n\n".join(self.paragraphs) + "\n\n## References\n\n" + entries + "\n"
+
+    @property
+    def bibtex(self) -> str:
+        """The references for a .bib file."""
+        return "\n\n".join(reference.bibtex for reference in self.references) + "\n"
+
+
+def _cite(*keys: str) -> str:
+    return "(" + "; ".join(REFERENCES[key].short for key in keys) + ")"
+
+
+def _text(paragraphs: Iterable[str], keys: Iterable[str]) -> MethodsText:
+    return MethodsText(tuple(paragraphs), tuple(REFERENCES[key] for key in keys))
+
+
+def _with(methods: Mapping[str, object], key: str, sentence: str) -> str:
+    """Return a sentence only if the run has told the value it needs."""
+    return f" {sentence.format(methods[key])}" if key in methods else ""
+
+
+def participant_methods(methods: Mapping[str, object], *, has_lesion: bool) -> MethodsText:
+    """Write how one scan was aligned.
+
+    Parameters
+    ----------
+    methods
+        ``version`` and ``atlas`` are needed; the sentences about ``label_source``, ``spacing_mm``,
+        ``iterations``, ``smoothness_weight``, ``volume_weight`` and ``device`` appear when the key is there.
+    has_lesion
+        Whether there was a lesion mask.
+    """
+    start = (
+        f"The T1-weighted scan was aligned to the atlas {methods['atlas']} {_cite('fonov2011')} with "
+        "MetsAtlas "
+        f"{methods['version']}, a BIDS App {_cite('gorgolewski2017')} that follows the approach of "
+        f"Wielenberg et al. (2026)."
+        + _with(methods, "label_source", "Anatomical labels came from {}.")
+        + f" Labels were translated to 34 structures {_cite('fischl2002')}; structures absent from the "
+        "atlas or the "
+        "patient took no part."
+    )
+    core = (
+        "An affine transform was fitted to the structures, followed by a diffeomorphic deformation "
+        "given by a "
+        f"stationary velocity field, integrated by scaling and squaring {_cite('arsigny2006')}."
+        + _with(methods, "spacing_mm", "The finest velocity grid had a spacing of {} mm.")
+        + _with(methods, "iterations", "The optimisation took {} iterations.")
+        + _with(methods, "smoothness_weight", "The smoothness term had the weight {}.")
+    )
+    if has_lesion:
+        core += (
+            " A volume-preservation term kept lesions from collapsing."
+            + _with(methods, "volume_weight", "Its weight was {}.")
+            + " Lesions were separated in native space (26-connectivity) and each carried to the atlas; "
+            "the volume "
+            "factor is the volume after the deformable step divided by that after the affine step."
+        )
+    end = (
+        "The patient's image was sampled once, through both transforms. Overlap is given as Dice "
+        "coefficient, border "
+        "agreement as average symmetric surface distance, regularity as share of voxels with a "
+        "non-positive Jacobian "
+        "determinant." + _with(methods, "device", "Computed on {}.")
+    )
+    keys = ("wielenberg2026", "arsigny2006", "fonov2011", "fischl2002", "gorgolewski2017")
+    return _text((start, core, end), keys)
+
+
+def group_methods(methods: Mapping[str, object]) -> MethodsText:
+    """Write how the cohort was analysed.
+
+    Parameters
+    ----------
+    methods
+        ``version`` and ``atlas`` are needed; ``alpha`` and ``minimum_count`` add their sentences.
+    """
+    first = (
+        f"Lesions of all patients were carried to the atlas {methods['atlas']} {_cite('fonov2011')} with "
+        "MetsAtlas "
+        f"{methods['version']} {_cite('wielenberg2026')}. A lesion belongs to the structure that holds "
+        "its centre of "
+        "gravity; left and right structures were merged into regions. The expected number of lesions of "
+        "a region is "
+        "its share of the atlas' volume times the number of lesions with a region."
+    )
+    second = (
+        "Two analyses are reported side by side. The paper preset compares measured and expected counts "
+        "region by "
+        "region with a two-cell chi-square test (one degree of freedom), which takes every lesion as "
+        "independent."
+        + _with(methods, "minimum_count", "Regions with fewer than {} lesions were not tested.")
+        + _with(methods, "alpha", "The family-wise level was {} (Bonferroni).")
+        + " The clustered analysis keeps the lesions of a patient together: the count of a patient is "
+        "beta-binomial "
+        f"with an intraclass correlation estimated from pairs of lesions {_cite('ridout1999')}, the "
+        "count of the "
+        "cohort their convolution; it is corrected for every region that has a volume."
+    )
+    third = (
+        "Intervals of the ratio of measured to expected are Wilson intervals. The frequency map counts "
+        "every patient "
+        "at most once per voxel."
+    )
+    keys = ("wielenberg2026", "fonov2011", "ridout1999", "fischl2002", "gorgolewski2017")
+    return _text((first, second, third), keys)
