@@ -1,0 +1,115 @@
+"""The hot operations in plain torch: any device, any precision, differentiable by torch itself.
+
+This is what the fast twins are tested against, and what runs on a GPU.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def _corners(position: Tensor, sizes: tuple[int, ...]) -> tuple[list[Tensor], Tensor]:
+    """Flat indices of the eight corners around clamped positions (3, ...) and their weights (8, ...)."""
+    lower, fraction = [], []
+    for axis, size in enumerate(sizes):
+        inside = position[axis].clamp(0, size - 1)
+        low = inside.detach().floor().clamp(max=max(size - 2, 0)).long()
+        lower.append(low)
+        fraction.append(inside - low)
+    indices, weights = [], []
+    for corner in range(8):
+        bits = (corner >> 2 & 1, corner >> 1 & 1, corner & 1)
+        at = [(low + bit).clamp(max=size - 1) for low, bit, size in zip(lower, bits, sizes, strict=True)]
+        indices.append((at[0] * sizes[1] + at[1]) * sizes[2] + at[2])
+        parts = [f if bit else 1 - f for f, bit in zip(fraction, bits, strict=True)]
+        weights.append(parts[0] * parts[1] * parts[2])
+    return indices, torch.stack(weights)
+
+
+def _grid(shape: torch.Size, like: Tensor) -> Tensor:
+    axes = [torch.arange(size, dtype=like.dtype, device=like.device) for size in shape]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"))
+
+
+def sample(field: Tensor, position: Tensor) -> Tensor:
+    """Interpolate (c, i, j, k) at voxel positions (3, ...), trilinearly and clamped: (c, ...)."""
+    indices, weights = _corners(position, tuple(field.shape[1:]))
+    flat = field.flatten(1)
+    return torch.stack([w * flat[:, at] for at, w in zip(indices, weights, strict=True)]).sum(dim=0)
+
+
+def compose(outer: Tensor, inner: Tensor) -> Tensor:
+    """``inner(x) + outer(x + inner(x))`` for displacements (3, i, j, k) in voxels of their common grid."""
+    return inner + sample(outer, _grid(inner.shape[1:], inner) + inner)
+
+
+def smooth(field: Tensor, weights: Tensor) -> Tensor:
+    """Convolve each channel of (c, i, j, k) with `weights` along i, j and k; zero beyond the border."""
+    smoothed = field[:, None]
+    for axis in range(3):
+        shape = [1, 1, 1, 1, 1]
+        shape[axis + 2] = weights.numel()
+        padding = [0, 0, 0]
+        padding[axis] = weights.numel() // 2
+        smoothed = functional.conv3d(smoothed, weights.reshape(shape), padding=padding)
+    return smoothed[:, 0]
+
+
+def label_votes(
+    displacement: Tensor,
+    to_grid: Tensor,
+    fixed: Tensor,
+    moving: Tensor,
+    index_map: Tensor,
+    step_map: Tensor,
+    n_labels: int,
+) -> tuple[Tensor, Tensor]:
+    """Overlap and warped volume of every label: the meaning is explained in `kernels.label_votes`."""
+    voxel = _grid(fixed.shape, displacement)
+    at = to_grid[:, 0].reshape(3, 1, 1, 1) * voxel + to_grid[:, 1].reshape(3, 1, 1, 1)
+    step = torch.einsum("ab,bijk->aijk", step_map, sample(displacement, at))
+    position = torch.einsum("ab,bijk->aijk", index_map[:, :3], voxel) + step
+    position = position + index_map[:, 3].reshape(3, 1, 1, 1)
+    sizes = torch.tensor(moving.shape, device=fixed.device).reshape(3, 1, 1, 1)
+    inside = ((position >= 0) & (position < sizes - 1)).all(dim=0).flatten()
+    indices, weights = _corners(position, tuple(moving.shape))
+    flat_fixed, flat_moving = fixed.flatten().long(), moving.flatten().long()
+    overlap = displacement.new_zeros(n_labels, dtype=torch.float64)
+    volume = torch.zeros_like(overlap)
+    for corner, at_corner in enumerate(indices):
+        label = torch.where(inside, flat_moving[at_corner.flatten()], 0)
+        weight = weights[corner].flatten().double()
+        volume = volume.index_add(0, label, weight)
+        overlap = overlap.index_add(0, label, weight * (label == flat_fixed))
+    return overlap, volume
+
+
+def log_jacobian_moments(
+    displacement: Tensor, labels: Tensor, n_labels: int, floor: float
+) -> tuple[Tensor, Tensor]:
+    """Sum and sum of squares of the log determinant over the cells of every label."""
+    sizes = [size - 1 for size in displacement.shape[1:]]
+    parity = _grid(labels.shape, labels).sum(dim=0) % 2
+    ahead = [displacement.diff(dim=axis + 1) for axis in range(3)]
+    flat = labels.flatten().long()
+    first = displacement.new_zeros(n_labels, dtype=torch.float64)
+    second = torch.zeros_like(first)
+    for corner in range(8):
+        bits = (corner >> 2 & 1, corner >> 1 & 1, corner & 1)
+        columns = []
+        for axis in range(3):
+            edge = ahead[axis]
+            for other in range(3):
+                if other != axis:
+                    edge = edge.narrow(other + 1, bits[other], sizes[other])
+            unit = torch.zeros(3, dtype=edge.dtype, device=edge.device)
+            unit[axis] = 1
+            columns.append(edge + unit.reshape(3, 1, 1, 1))
+        determinant = (columns[0] * torch.linalg.cross(columns[1], columns[2], dim=0)).sum(dim=0)
+        tangent = torch.log(torch.as_tensor(floor)) + (determinant - floor) / floor
+        value = torch.where(determinant > floor, determinant.clamp(min=floor).log(), tangent)
+        counted = (parity == sum(bits) % 2).flatten()
+        value = torch.where(counted, value.flatten(), 0).double()
+        first = first.index_add(0, flat, value)
+        second = second.index_add(0, flat, value.square())
+    return first, second

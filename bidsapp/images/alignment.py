@@ -1,0 +1,105 @@
+"""Alignment = affine + deformation, both directions: where every point of the atlas lies in the patient."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from bidsapp.errors import ShapeError
+from bidsapp.geometry import kernels
+from bidsapp.geometry.displacement import jacobian_determinant
+from bidsapp.geometry.resample import Interpolation, sample_at
+from bidsapp.geometry.space import Space
+from bidsapp.images.volume import Volume
+
+_CHUNK = 1_000_000
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """The map between the fixed (atlas) and the moving (patient) world.
+
+    A fixed point x is sent to ``affine(x + displacement(x))``.
+
+    Parameters
+    ----------
+    affine
+        Fixed world to moving world, millimetres, 4 x 4.
+    space
+        Grid of both displacements, in the fixed world. May be coarser than the fixed image: between grid
+        points the displacement is interpolated trilinearly, beyond the border the nearest value holds.
+    displacement
+        World millimetres (RAS+) to add to a fixed point.
+    inverse_displacement
+        World millimetres (RAS+) to add to ``affine^-1(moving point)`` to come back to the fixed point.
+
+    Raises
+    ------
+    ShapeError
+        If a displacement does not lie on `space`.
+    """
+
+    affine: Float64[np.ndarray, "4 4"]
+    space: Space
+    displacement: Float32[np.ndarray, "3 i j k"]
+    inverse_displacement: Float32[np.ndarray, "3 i j k"]
+
+    def __post_init__(self) -> None:
+        for field in (self.displacement, self.inverse_displacement):
+            if field.shape != (3, *self.space.shape):
+                raise ShapeError(
+                    f"a displacement must have the sizes {(3, *self.space.shape)}, got {field.shape}"
+                )
+
+    def affine_only(self) -> "Alignment":
+        """Give the same alignment without its deformation."""
+        still = np.zeros_like(self.displacement)
+        return replace(self, displacement=still, inverse_displacement=still)
+
+    def fixed_to_moving(self, points_mm: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:
+        """Send points of the fixed world to the moving world, world millimetres."""
+        warped = points_mm + kernels.sample_vectors(self.displacement, self.space.world_to_voxel(points_mm))
+        moved: np.ndarray = warped @ self.affine[:3, :3].T + self.affine[:3, 3]
+        return moved
+
+    def moving_to_fixed(self, points_mm: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:
+        """Send points of the moving world to the fixed world: the exact inverse of `fixed_to_moving`.
+
+        The inverse displacement is the start; Newton steps on the displacement itself finish.
+        """
+        back = np.linalg.inv(self.affine)
+        target = self.space.world_to_voxel(points_mm @ back[:3, :3].T + back[:3, 3])
+        to_voxels = self.space.inverse_affine[:3, :3]
+        start = target + kernels.sample_vectors(self.inverse_displacement, target) @ to_voxels.T
+        field = np.einsum("ab,bijk->aijk", to_voxels, self.displacement).astype(np.float32)
+        return self.space.voxel_to_world(kernels.invert_at(field, target, start))
+
+    def resample(self, volume: Volume, *, onto: Space, interpolation: Interpolation) -> Volume:
+        """Pull a moving volume onto a grid of the fixed world, sampling it once; 0 outside its grid."""
+        size_ij = onto.shape[1] * onto.shape[2]
+        rows = max(1, _CHUNK // size_ij)
+        slabs = []
+        for start in range(0, onto.shape[0], rows):
+            thickness = min(rows, onto.shape[0] - start)
+            index = np.indices((thickness, *onto.shape[1:]), dtype=np.float64).reshape(3, -1).T
+            index[:, 0] += start
+            voxels = volume.space.world_to_voxel(self.fixed_to_moving(onto.voxel_to_world(index)))
+            slabs.append(sample_at(volume.data, voxels, interpolation))
+        return Volume(np.concatenate(slabs).reshape(onto.shape), onto)
+
+    def jacobian_determinant(self) -> Volume:
+        """Local volume ratio of the deformation at each grid point, affine excluded.
+
+        Above 1 the patient is larger there than the atlas, so tissue shrinks on its way to the atlas.
+        """
+        return Volume(jacobian_determinant(self.displacement, self.space), self.space)
+
+    def growth_at(self, points_mm: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, " n"]:
+        """Local volume ratio of the way from patient to atlas at points of the moving world, affine excluded.
+
+        Below 1: tissue shrinks on its way to the atlas.
+        """
+        voxels = self.space.world_to_voxel(self.moving_to_fixed(points_mm))
+        inside = np.clip(voxels, 0, np.array(self.space.shape) - 1.0)
+        determinant = sample_at(self.jacobian_determinant().data, inside, "linear").astype(np.float64)
+        return 1.0 / np.maximum(determinant, 1e-6)
