@@ -2,4 +2,5 @@
 
 from bidsapp.cli import run
 
-run()
+if __name__ == "__main__":  # worker processes import this file again
+    run()

@@ -43,7 +43,7 @@ def apply_to_all(
     >>> [outcome.value for outcome in found]
     [1, 2]
     """
-    if nprocs == 1:
+    if nprocs == 1 or not items:
         outcomes = apply_serially(function, items)
     else:
         outcomes = apply_on_cluster(function, items, n_processes=nprocs, describe=describe, folder=folder)

@@ -1,6 +1,7 @@
 """What this machine lends us: processors, a device to compute on, a place for caches."""
 
 import os
+import sys
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
@@ -140,7 +141,9 @@ def prepare_environment(environment: MutableMapping[str, str], *, work_dir: Path
     n_threads
         For every library that computes in parallel.
     """
-    for name in _THREADS:
+    # Numba refuses another number of threads once it has started them.
+    settable = [name for name in _THREADS if name != "NUMBA_NUM_THREADS" or "numba" not in sys.modules]
+    for name in settable:
         environment[name] = str(n_threads)
     for name, folder in _CACHES.items():
         environment.setdefault(name, str(work_dir / folder))

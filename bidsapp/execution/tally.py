@@ -21,6 +21,7 @@ class Tally:
     _done: list[str] = field(default_factory=list)
     _failed: list[str] = field(default_factory=list)
     _skipped: list[str] = field(default_factory=list)
+    _group: str = ""
     _first_status: int = 0
 
     def done(self, name: str) -> None:
@@ -28,7 +29,7 @@ class Tally:
         self._done.append(name)
 
     def failed(self, name: str, error: Exception) -> None:
-        """Count a scan, or the group, that ended with an error."""
+        """Count a scan that ended with an error."""
         self._failed.append(name)
         self._remember(error)
 
@@ -37,25 +38,33 @@ class Tally:
         self._skipped.append(name)
         self._remember(error)
 
+    def group_ended(self, error: Exception | None) -> None:
+        """Note that the group is done, or why it is not."""
+        self._group = "failed" if error else "ok"
+        if error:
+            self._remember(error)
+
     def _remember(self, error: Exception) -> None:
         status = error.exit_status if isinstance(error, MetsAtlasError) else 1
         self._first_status = self._first_status or status
 
     @property
     def has_results(self) -> bool:
-        """Whether anything succeeded."""
+        """Whether any scan succeeded."""
         return bool(self._done)
 
     @property
     def exit_status(self) -> int:
         """0 when nothing failed, 1 when some did, the first error's own status when nothing succeeded."""
-        if not self._done:
+        if not self._done and self._group != "ok":
             return self._first_status
-        return 1 if self._failed else 0
+        return 1 if self._failed or self._group == "failed" else 0
 
     def last_line(self) -> str:
         """Sum up the run."""
         counts = [f"{len(self._done)} ok"]
         for names, word in ((self._failed, "failed"), (self._skipped, "skipped")):
             counts.append(f"{len(names)} {word}" + (f" ({', '.join(names)})" if names else ""))
+        if self._group:
+            counts.append(f"group {self._group}")
         return f"metsatlas finished: {', '.join(counts)}; exit {self.exit_status}"

@@ -1,0 +1,223 @@
+"""The command line's arguments: their spellings, and the settings they amount to."""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import NoReturn
+
+from bidsapp.errors import AnalysisLevelError, DataError, MissingInputError, UsageError
+from bidsapp.execution.resources import available_cpus, scratch_folder
+from bidsapp.settings import RunSettings, Selection
+
+LEVELS = ("participant", "group")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Ends with the status for usage, 64, where argparse would end with 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; metsatlas --help lists all options")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser; the spellings are those of other BIDS Apps."""
+    parser = _Parser(
+        prog="metsatlas",
+        description="Align patients with brain metastases to an atlas, then count where the metastases sit.",
+        epilog="Exit status: 0 all well, 1 some scans failed, 16 invalid BIDS, 17 unknown level, 18 nothing "
+        "selected, 64 usage, 65 bad data, 66 no input, 73 cannot write, 74 input/output, 75 try again.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("bids_dir", type=Path, help="the BIDS dataset; nothing is written there unless output_dir is inside")
+    add("output_dir", type=Path, help="the derivative dataset to write")
+    add("levels", nargs="+", metavar="{participant,group}", help="one or both")
+    add("--version", action="version", version=f"metsatlas {version('metsatlas')}")
+    add("-v", "--verbose", action="count", default=0, help="say more; twice: the libraries, too")
+    add("--dry-run", action="store_true", help="print plan and inputs as JSON; write and validate nothing")
+    _add_selection(parser)
+    _add_computing(parser)
+    return parser
+
+
+def _add_selection(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("what to work on").add_argument
+    add(
+        *("--participant-label", "--participant_label", "--participant-labels", "--participant_labels"),
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="LABEL",
+        help="with or without sub-; default: all",
+    )
+    add(
+        *("--session-label", "--session_label", "--session-id"),
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="LABEL",
+        help="with or without ses-; default: all",
+    )
+    add(
+        *("-d", "--derivatives"),
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=PATH",
+        help="datasets with label maps and lesion masks, besides bids_dir/derivatives; NAME may be left out",
+    )
+    add(
+        "--bids-filter-file",
+        type=Path,
+        metavar="FILE",
+        help="JSON: t1w, dseg and lesion (or roi) to entities",
+    )
+    add(
+        *("--skip-bids-validation", "--skip_bids_validation", "--skip_bids_validator"),
+        action="store_true",
+        help="do not validate bids_dir first",
+    )
+    add("--atlas", type=Path, metavar="FOLDER", help="your own atlas; default: MNI152NLin2009aSym, embedded")
+
+
+def _add_computing(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("how to compute").add_argument
+    add("--device", type=_device, default="auto", help="auto, cpu, cuda or cuda:N; default: auto")
+    add(
+        *("--nprocs", "--n-procs", "--n_procs", "--nthreads", "--n-cpus", "--n_cpus", "--ncpus"),
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="scans at the same time; default: 1",
+    )
+    add(
+        *("--omp-nthreads", "--omp_nthreads"),
+        type=_positive,
+        metavar="N",
+        help="threads of each process; default: the processors we may use, shared out",
+    )
+    add("-w", "--work-dir", "--work_dir", type=Path, metavar="FOLDER", help="scratch; default: in $TMPDIR")
+    add("--random-seed", "--random_seed", type=_seed, default=0, metavar="N", help="default: 0")
+    add("--sloppy", action="store_true", help="coarse and quick: for tests only, never for results")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 is needed, got {text!r}")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"a whole number from 0 to 4294967295 is needed, got {text!r}")
+    return int(text)
+
+
+def _device(text: str) -> str:
+    if text in {"auto", "cpu", "cuda"} or (text.startswith("cuda:") and text[5:].isdecimal()):
+        return text
+    raise argparse.ArgumentTypeError(f"auto, cpu, cuda or cuda:N is needed, got {text!r}")
+
+
+def read_settings(arguments: argparse.Namespace, environment: Mapping[str, str]) -> RunSettings:
+    """Turn parsed arguments into settings that do not contradict themselves; the device is not settled yet.
+
+    Raises
+    ------
+    AnalysisLevelError
+        If a level is unknown.
+    UsageError
+        If folders lie where they must not, or a derivative's name comes twice.
+    MissingInputError
+        If a folder or file that must be there is not.
+    DataError
+        If the filter file is no JSON object of objects.
+    """
+    unknown = [level for level in arguments.levels if level not in LEVELS]
+    if unknown:
+        raise AnalysisLevelError(f"the level must be participant or group, got {unknown[0]!r}")
+    bids_dir = _existing_folder(arguments.bids_dir, "the BIDS dataset")
+    output_dir = arguments.output_dir.resolve()
+    work_dir = (arguments.work_dir or scratch_folder(environment)).resolve()
+    if output_dir == bids_dir:
+        raise UsageError(
+            f"output_dir must differ from bids_dir, got {bids_dir} twice: "
+            f"write to {bids_dir / 'derivatives' / 'metsatlas'} for example"
+        )
+    if work_dir == bids_dir or bids_dir in work_dir.parents:
+        raise UsageError(
+            f"the work folder must not lie inside bids_dir, got {work_dir}: name another with -w"
+        )
+    if "participant" not in arguments.levels and not output_dir.is_dir():
+        raise MissingInputError(f"no outputs in {output_dir} yet: run the participant level first")
+    selection = Selection(
+        bids_dir=bids_dir,
+        participants=_labels(arguments.participant_label, "sub-"),
+        sessions=_labels(arguments.session_label, "ses-"),
+        derivatives=_derivatives(arguments.derivatives),
+        filters=_filters(arguments.bids_filter_file),
+    )
+    shared_out = max(1, available_cpus(environment) // arguments.nprocs)
+    return RunSettings(
+        selection=selection,
+        output_dir=output_dir,
+        work_dir=work_dir,
+        levels=tuple(level for level in LEVELS if level in arguments.levels),
+        device=arguments.device,
+        n_processes=arguments.nprocs,
+        n_threads=arguments.omp_nthreads or shared_out,
+        random_seed=arguments.random_seed,
+        sloppy=arguments.sloppy,
+        atlas=_existing_folder(arguments.atlas, "the atlas") if arguments.atlas else None,
+    )
+
+
+def _existing_folder(path: Path, what: str) -> Path:
+    if not path.is_dir():
+        came = "it is a file" if path.exists() else "there is nothing"
+        raise MissingInputError(
+            f"{what} must be a folder, got {path}, where {came}: check the path, and in a container whether "
+            "the folder is mounted"
+        )
+    return path.resolve()
+
+
+def _labels(given: Sequence[str], prefix: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(label.removeprefix(prefix) for label in given))
+
+
+def _derivatives(given: Sequence[str]) -> dict[str, Path]:
+    """Read NAME=PATH; a bare PATH is called like its folder."""
+    named: dict[str, Path] = {}
+    for text in given:
+        before, equals, after = text.partition("=")
+        has_name = bool(equals) and "/" not in before
+        folder = _existing_folder(Path(after if has_name else text), "a derivative dataset")
+        name = before if has_name else folder.name
+        if not name or name in named:
+            raise UsageError(
+                f"each derivative dataset needs a name of its own, got {name!r} for "
+                f"{named.get(name, folder)} and {folder}: write -d NAME=PATH"
+            )
+        named[name] = folder
+    return named
+
+
+def _filters(path: Path | None) -> dict[str, dict[str, object]]:
+    if path is None:
+        return {}
+    try:
+        filters = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise MissingInputError(
+            f"the filter file {path} cannot be read ({error.strerror}): check the path"
+        ) from error
+    except ValueError as error:
+        raise DataError(f"the filter file {path} must be JSON: {error}") from error
+    if not isinstance(filters, dict) or not all(isinstance(entry, dict) for entry in filters.values()):
+        raise DataError(
+            f'the filter file {path} must hold an object of objects, such as {{"t1w": {{"session": "01"}}}}'
+        )
+    return filters

@@ -1,0 +1,239 @@
+"""The command line of the BIDS App: read it, run the levels, end with a status that tells why."""
+
+# ruff: noqa: PLC0415 - heavy rooms are entered when they are needed: --help and --version must be quick,
+# and threads and cache folders must be set before numpy, torch and numba are first imported.
+
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from datetime import datetime
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from bidsapp.arguments import build_parser, read_settings
+from bidsapp.errors import MetsAtlasError, OutputError, SelectionError
+from bidsapp.execution.outcome import Outcome, attempt
+from bidsapp.execution.resources import make_scratch, prepare_environment, settle_device
+from bidsapp.execution.tally import Tally
+from bidsapp.settings import RunSettings, Selection
+
+if TYPE_CHECKING:
+    from bidsapp.bids.find import SubjectFiles
+
+    Found = Outcome[str, tuple[SubjectFiles, ...]]
+
+logger = logging.getLogger(__name__)
+
+
+def run() -> NoReturn:
+    """Run the app on the command line's arguments and end the process with its exit status."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        status = main(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.stderr.write("metsatlas: interrupted\n")
+        status = 128 + signal.SIGINT
+    sys.exit(status)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the app and say in one line what the user can mend.
+
+    Parameters
+    ----------
+    argv
+        Arguments without the program's name.
+
+    Returns
+    -------
+    exit_status
+        0 when all went well; see `bidsapp.errors` for the others.
+    """
+    try:
+        arguments = build_parser().parse_intermixed_args(argv)
+        settings = read_settings(arguments, os.environ)
+        if arguments.dry_run:
+            return _print_plan(settings)
+        with _console(arguments.verbose):
+            return _run(settings, must_validate=not arguments.skip_bids_validation)
+    except MetsAtlasError as error:
+        sys.stderr.write(f"metsatlas: {_one_line(error)}\n")
+        return error.exit_status
+
+
+@contextmanager
+def _console(verbosity: int) -> Iterator[None]:
+    """Show messages on stderr: ours, and from the second -v on those of the libraries."""
+    ours = logging.getLogger("bidsapp")
+    before = ours.level
+    ours.setLevel(logging.DEBUG if verbosity else logging.INFO)
+    shown = logging.StreamHandler(sys.stderr)
+    shown.setFormatter(logging.Formatter("%(message)s" if verbosity < 2 else "%(name)s: %(message)s"))
+    try:
+        with _listening(shown, ours if verbosity < 2 else logging.getLogger()):
+            yield
+    finally:
+        ours.setLevel(before)
+
+
+@contextmanager
+def _listening(handler: logging.Handler, listened_to: logging.Logger) -> Iterator[None]:
+    listened_to.addHandler(handler)
+    try:
+        yield
+    finally:
+        listened_to.removeHandler(handler)
+        handler.close()
+
+
+@contextmanager
+def _log_file(output_dir: Path, run_id: str) -> Iterator[None]:
+    """Keep all messages of this run in ``logs/`` of the output; this is also where the output is made."""
+    path = output_dir / "logs" / f"metsatlas_{run_id}.log"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(
+            f"the output folder {output_dir} must be one we can write to ({error.strerror}): check its "
+            "rights, and in a container whether it is mounted read-only"
+        ) from error
+    kept.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    with _listening(kept, logging.getLogger("bidsapp")):
+        yield
+
+
+def _run(settings: RunSettings, *, must_validate: bool) -> int:
+    """Run the levels one after the other; the second only if the first left something to work on."""
+    make_scratch(settings.work_dir)
+    prepare_environment(os.environ, work_dir=settings.work_dir, n_threads=settings.n_threads)
+    device, words = settle_device(settings.device)
+    settings = replace(settings, device=device)
+    run_id = f"{datetime.now().astimezone():%Y%m%d-%H%M%S}_{uuid.uuid4()}"
+    logger.info(
+        "metsatlas %s; device %s; %d process(es) x %d thread(s); atlas %s; seed %d; run %s",
+        version("metsatlas"),
+        words,
+        settings.n_processes,
+        settings.n_threads,
+        _check_atlas(settings.atlas),
+        settings.random_seed,
+        run_id,
+    )
+    if must_validate and "participant" in settings.levels:
+        from bidsapp.bids.validate import validate_dataset
+
+        validate_dataset(settings.selection.bids_dir)
+    found = _find(settings.selection) if "participant" in settings.levels else []
+    tally = Tally()
+    with _log_file(settings.output_dir, run_id):
+        logger.debug("settings: %s", settings)
+        if "participant" in settings.levels:
+            _participant_level(found, settings, run_id, tally)
+        if "group" in settings.levels and (tally.has_results or "participant" not in settings.levels):
+            _group_level(settings, run_id, tally)
+        logger.info("%s", tally.last_line())
+    return tally.exit_status
+
+
+def _check_atlas(folder: Path | None) -> str:
+    """Read the user's atlas once, so that a broken one ends the run before it starts."""
+    if folder is None:
+        from bidsapp.atlas.builtin import NAME
+
+        return NAME
+    from bidsapp.atlas.pack import load_pack
+
+    return load_pack(folder).name
+
+
+def _find(selection: Selection) -> list["Found"]:
+    """Find the scans of every participant by name; what is wrong with one does not end the others."""
+    from bidsapp.bids.find import find_participants, find_scans
+
+    return [attempt(partial(find_scans, selection), label) for label in find_participants(selection)]
+
+
+def _participant_level(found: list["Found"], settings: RunSettings, run_id: str, tally: Tally) -> None:
+    """Work on every scan; one that fails is said and counted, and the others go on."""
+    from bidsapp.execution.apply import apply_to_all
+    from bidsapp.participant import ParticipantJob, process_participant
+
+    def describe(job: ParticipantJob) -> str:
+        entities = "".join(f"_{key}-{label}" for key, label in job.files.entities.items())
+        return f"sub-{job.files.subject}{entities}"
+
+    for search in found:
+        if search.error:
+            logs = settings.output_dir / f"sub-{search.item}" / "log" / run_id
+            _count(search, f"sub-{search.item}", logs, tally)
+    scans = [files for search in found for files in search.value or ()]
+    jobs = [ParticipantJob(files=files, settings=settings, run_id=run_id) for files in scans]
+    folder = settings.work_dir / run_id
+    outcomes = apply_to_all(
+        process_participant, jobs, nprocs=settings.n_processes, describe=describe, folder=folder
+    )
+    for outcome in outcomes:
+        logs = settings.output_dir / f"sub-{outcome.item.files.subject}" / "log" / run_id
+        _count(outcome, describe(outcome.item), logs, tally)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _group_level(settings: RunSettings, run_id: str, tally: Tally) -> None:
+    """Work on the group."""
+    from bidsapp.group import run_group
+
+    outcome = attempt(run_group, settings)
+    tally.group_ended(outcome.error)
+    if outcome.error:
+        crash = settings.output_dir / "logs" / f"group_{run_id}_crash.txt"
+        _explain("group", outcome.error, outcome.traceback, crash)
+
+
+def _count(outcome: Outcome, name: str, logs: Path, tally: Tally) -> None:
+    if outcome.error is None:
+        tally.done(name)
+    elif isinstance(outcome.error, SelectionError):
+        tally.skipped(name, outcome.error)
+        logger.warning("%s is skipped: %s", name, _one_line(outcome.error))
+    else:
+        tally.failed(name, outcome.error)
+        _explain(name, outcome.error, outcome.traceback, logs / f"{name}_crash.txt")
+
+
+def _explain(name: str, error: Exception, traceback: str, crash: Path) -> None:
+    """Say in one line what went wrong; what nobody foresaw leaves a file with its traceback."""
+    from bidsapp.bids.save import save_text
+
+    if isinstance(error, MetsAtlasError):
+        logger.error("%s: %s", name, _one_line(error))
+    else:
+        save_text(traceback, crash)
+        logger.error("%s: unexpected %s; please report it with %s", name, _one_line(error), crash)
+
+
+def _print_plan(settings: RunSettings) -> int:
+    """Print what a run would do, as JSON on stdout."""
+    found = _find(settings.selection) if "participant" in settings.levels else []
+    plan = asdict(settings) | {
+        "version": version("metsatlas"),
+        "device": settle_device(settings.device)[0],
+        "atlas": _check_atlas(settings.atlas),
+        "scans": [asdict(files) for search in found for files in search.value or ()],
+        "problems": {f"sub-{search.item}": _one_line(search.error) for search in found if search.error},
+    }
+    sys.stdout.write(json.dumps(plan, indent=2, default=str) + "\n")
+    return 0
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
