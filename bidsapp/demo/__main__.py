@@ -63,13 +63,8 @@ def _add_tumour_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--diameters", type=float, nargs="+", default=[], metavar="MM", help="3 to 30, used in turn"
     )
-    parser.add_argument(
-        "--structures",
-        nargs="+",
-        default=[],
-        metavar="NAME",
-        help=f"used in turn: {', '.join(place_names())}",
-    )
+    names = ", ".join(place_names())
+    parser.add_argument("--structures", nargs="+", default=[], metavar="NAME", help=f"used in turn: {names}")
     parser.add_argument("--mass-effect", type=float, default=0.0, metavar="MM", help="push at the surface")
     parser.add_argument(
         "--inside",

@@ -80,7 +80,7 @@ def draw_patient(
         atlas.template.space, rng, peak_mm=peak_mm, smoothness_mm=smoothness_mm, far_mm=far_mm
     )
     gains = draw_gains(rng)
-    tumours = tuple(_push_if_large(tumour, rng) for tumour in draw_tumours(places, rng))
+    tumours = tuple(_push_if_large(tumour) for tumour in draw_tumours(places, rng))
     head = _Head(atlas, true_map, gains, PROTOCOLS[(number - 1) % len(PROTOCOLS)], INSIDE[number % 2])
     if number != 2:
         contrasts: tuple[Contrast, ...] = ("enhancing", "plain") if number == 1 else ("enhancing",)
@@ -162,9 +162,9 @@ def _shrunk(tumour: Tumour) -> Tumour:
     return replace(tumour, diameter_mm=smaller, mass_effect_mm=SHRINKAGE * tumour.mass_effect_mm)
 
 
-def _push_if_large(tumour: Tumour, rng: np.random.Generator) -> Tumour:
-    """Let half of the large tumours push their surroundings."""
-    if tumour.diameter_mm >= MASS_EFFECT_FROM_MM and rng.random() < 0.5:
+def _push_if_large(tumour: Tumour) -> Tumour:
+    """Let large tumours push their surroundings."""
+    if tumour.diameter_mm >= MASS_EFFECT_FROM_MM:
         return replace(tumour, mass_effect_mm=MASS_EFFECT_FRACTION * tumour.diameter_mm)
     return tumour
 
