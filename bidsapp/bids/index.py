@@ -1,6 +1,5 @@
 """What one participant has in one dataset: pybids, kept to that participant's folder."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,10 +9,12 @@ from bids import BIDSLayout, BIDSLayoutIndexer
 from bids.layout import parse_file_entities
 from bids.layout.models import Config
 
-from bidsapp.errors import DataError, MissingInputError
+from bidsapp.bids.sidecars import read_json
+from bidsapp.errors import MissingInputError
 from bidsapp.settings import Selection
 
 OWN_NAME = "metsatlas"
+DESCRIPTION = "dataset_description.json"
 
 # Images are looked for in anat/ only; these folders can be large and hold grids of other modalities.
 IGNORED_FOLDERS = r"/(func|dwi|fmap|perf|pet|eeg|ieeg|meg|nirs|beh|figures|logs?|mri|surf|\.git)(/|$)"
@@ -67,9 +68,16 @@ def index_participant(root: Path, participant: str) -> tuple[BidsFile, ...]:
         Folder of a raw or derivative dataset.
     participant
         Label without "sub-".
+
+    Raises
+    ------
+    DataError
+        If the dataset's description is no JSON object.
     """
     if not (root / f"sub-{participant}").is_dir():
         return ()
+    if (root / DESCRIPTION).is_file():
+        read_json(root / DESCRIPTION)  # pybids would fall over a broken one
     others = re.compile(rf"^/(?!sub-{re.escape(participant)}(?:/|$))[^/]+")
     indexer = BIDSLayoutIndexer(
         validate=False, index_metadata=False, ignore=[others, re.compile(IGNORED_FOLDERS)]
@@ -123,7 +131,7 @@ def _folders_inside(bids_dir: Path, given: tuple[Path, ...]) -> Iterator[Path]:
     """Yield every derivative folder that can be found without being told."""
     folders = bids_dir / "derivatives"
     derivatives = sorted(path for path in folders.iterdir() if path.is_dir()) if folders.is_dir() else []
-    described = [root for root in derivatives if (root / "dataset_description.json").is_file()]
+    described = [root for root in derivatives if (root / DESCRIPTION).is_file()]
     yield from (root for root in described if not _is_own_output(root))
     yield from (root for root in derivatives if root not in described and is_freesurfer_folder(root))
     for root in (*given, *described, bids_dir):
@@ -139,11 +147,7 @@ def is_freesurfer_folder(root: Path) -> bool:
 
 def _is_own_output(root: Path) -> bool:
     """Tell whether this app wrote the dataset: its copies of masks must not become inputs."""
-    path = root / "dataset_description.json"
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} must be a JSON file, but cannot be read: {error}") from error
-    makers = description.get("GeneratedBy", []) if isinstance(description, dict) else []
-    names = [str(maker.get("Name", "")) for maker in makers if isinstance(maker, dict)]
+    makers = read_json(root / DESCRIPTION).get("GeneratedBy")
+    listed = makers if isinstance(makers, list) else []
+    names = [str(maker.get("Name", "")) for maker in listed if isinstance(maker, dict)]
     return any(name.lower().startswith(OWN_NAME) for name in names)

@@ -55,14 +55,25 @@ def read_sidecar(image: Path) -> Mapping[str, object]:
     """
     gathered: dict[str, object] = {}
     for path in reversed(inherited_files(image, ".json")):
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path} must be a JSON file, but cannot be read: {error}") from error
-        if not isinstance(content, dict):
-            raise DataError(f"{path} must hold a JSON object, got a {type(content).__name__}")
-        gathered.update(content)
+        gathered.update(read_json(path))
     return gathered
+
+
+def read_json(path: Path) -> Mapping[str, object]:
+    """Read a JSON file that holds an object.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path} must be a JSON file, but cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path} must hold a JSON object, got a {type(content).__name__}")
+    return content
 
 
 def read_label_names(image: Path) -> Mapping[int, str]:

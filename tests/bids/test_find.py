@@ -91,6 +91,8 @@ def test_images_that_are_no_magnitude_t1w_in_anat_are_no_scans(dataset):
         "sub-01/anat/sub-01_T1w.json",
         "sub-01/anat/sub-01_mod-T1w_defacemask.nii.gz",
         "sub-01/fmap/sub-01_acq-b1_T1w.nii.gz",
+        "sub-01/mrs/sub-01_acq-mrs_T1w.nii.gz",
+        "sub-01/old/sub-01_acq-old_T1w.nii.gz",
     )
     assert names(find_scans(dataset.select(), "01")) == ["sub-01_T1w.nii.gz"]
 
@@ -191,7 +193,7 @@ def test_time_does_not_grow_with_the_number_of_participants(dataset):
         (dataset.root / "derivatives" / "seg" / f"sub-{n:04d}" / "anat").mkdir(parents=True)
     dataset.describe("derivatives/seg")
     dataset.touch("sub-1234/anat/sub-1234_T1w.nii.gz")
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(find_participants(dataset.select())) == 3000
     assert len(find_scans(dataset.select(), "1234")) == 1
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2

@@ -75,6 +75,7 @@ def test_a_filter_overrules_the_ranking(dataset):
         "anat/sub-01_desc-tumorNew_dseg.nii.gz",
         "anat/sub-01_seg-lesions_dseg.nii.gz",
         "func/sub-01_task-rest_space-T1w_desc-aseg_dseg.nii.gz",
+        "mrs/sub-01_space-T1w_desc-aseg_dseg.nii.gz",
         "anat/sub-01_label-GM_probseg.nii.gz",
     ],
 )
@@ -181,13 +182,15 @@ def test_a_malformed_table_is_refused(dataset, text):
 )
 def test_freesurfer_folders_are_found_and_the_parcellated_map_is_taken(dataset, folder):
     tree = f"{folder}/sub-01/mri"
-    dataset.touch(T1W, f"{tree}/aparc.DKTatlas+aseg.deep.mgz")
+    dataset.touch(T1W, f"{folder}/sub-012/mri/aparc+aseg.mgz", f"{folder}/sub-01_old/mri/aseg.mgz")
+    assert find_one(dataset).labels is None
+    dataset.touch(f"{tree}/aparc.DKTatlas+aseg.deep.mgz")
     scan = find_one(dataset)
     assert labels_of(scan, dataset) == f"{tree}/aparc.DKTatlas+aseg.deep.mgz"
     assert scan.label_scheme == "freesurfer"
     dataset.touch(f"{tree}/aseg.mgz", f"{tree}/T1.mgz")
     assert labels_of(find_one(dataset), dataset) == f"{tree}/aseg.mgz"
-    dataset.touch(f"{tree}/aparc+aseg.mgz", f"{folder}/sub-012/mri/aparc+aseg.mgz")
+    dataset.touch(f"{tree}/aparc+aseg.mgz")
     assert labels_of(find_one(dataset), dataset) == f"{tree}/aparc+aseg.mgz"
 
 
@@ -232,11 +235,22 @@ def test_outputs_of_this_app_become_inputs_only_when_given(dataset):
     assert find_one(dataset, derivatives={"ours": ours}).lesion_mask is not None
 
 
-def test_a_broken_description_is_refused(dataset):
+@pytest.mark.parametrize("folder", [".", "derivatives/seg"])
+@pytest.mark.parametrize(
+    ("text", "fault"), [("{", "be a JSON file"), ("[]", "hold a JSON object, got a list")]
+)
+def test_a_broken_description_is_refused(dataset, folder, text, fault):
     dataset.touch(T1W)
-    dataset.write("derivatives/seg/dataset_description.json", "{")
-    with pytest.raises(DataError, match=r"dataset_description.json must be a JSON file"):
+    dataset.write(f"{folder}/dataset_description.json", text)
+    with pytest.raises(DataError, match=rf"dataset_description.json must {fault}"):
         find_one(dataset)
+
+
+def test_a_broken_description_of_a_given_dataset_is_refused(dataset):
+    dataset.touch(T1W, "mine/sub-01/anat/sub-01_dseg.nii.gz")
+    dataset.write("mine/dataset_description.json", "")
+    with pytest.raises(DataError, match=r"mine/dataset_description.json must be a JSON file"):
+        find_one(dataset, derivatives={"mine": dataset.root / "mine"})
 
 
 def test_a_label_map_that_was_not_fetched_is_refused(dataset):
