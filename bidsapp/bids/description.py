@@ -119,7 +119,7 @@ def is_virtual(bids_dir: Path) -> bool:
     description = read_description(bids_dir)
     if "Virtual" in description:
         return description["Virtual"] is True
-    return "virtual" in str(description.get("Name", "")).lower()
+    return "virtual" in _text(description, "Name").lower()
 
 
 def write_dataset_files(bids_dir: Path, output_dir: Path, derivatives: Mapping[str, Path]) -> None:
@@ -145,20 +145,22 @@ def write_dataset_files(bids_dir: Path, output_dir: Path, derivatives: Mapping[s
     """
     raw = read_description(bids_dir)
     mark = is_virtual(bids_dir)
-    name = f"{'VIRTUAL ' if mark else ''}MetsAtlas derivatives of {raw.get('Name') or 'an unnamed dataset'}"
+    name = (
+        f"{'VIRTUAL ' if mark else ''}MetsAtlas derivatives of {_text(raw, 'Name') or 'an unnamed dataset'}"
+    )
     links = {label: Path(os.path.relpath(path, output_dir)).as_posix() for label, path in derivatives.items()}
     description: dict[str, object] = {
         "Name": name,
         "BIDSVersion": BIDS_VERSION,
         "DatasetType": "derivative",
-        "License": raw.get("License") or "As the input dataset",
+        "License": _text(raw, "License") or "As the input dataset",
         "Authors": ["MetsAtlas developers", "Authors of the input dataset"],
         "HowToAcknowledge": "Cite the works listed in logs/CITATION.md and the input dataset.",
         "GeneratedBy": [_generated_by()],
         "DatasetLinks": {**links, "raw": Path(os.path.relpath(bids_dir, output_dir)).as_posix()},
     }
-    if raw.get("DatasetDOI"):
-        description["SourceDatasets"] = [{"DOI": raw["DatasetDOI"]}]
+    if _text(raw, "DatasetDOI"):
+        description["SourceDatasets"] = [{"DOI": _text(raw, "DatasetDOI")}]
     if mark:
         description["Virtual"] = True
     readme = README.format(name=name, version=app_version())
@@ -215,6 +217,12 @@ def _on_atlas(atlas: str, grid: Space) -> dict[str, object]:
         "Resolution": f"Grid of the atlas, {sizes} mm",
         "SpatialReference": MNI_2009 if is_standard else f"tpl-{atlas}",
     }
+
+
+def _text(description: Mapping[str, object], key: str) -> str:
+    """Return an entry on one line; "" if it is absent or, against BIDS, no text."""
+    value = description.get(key)
+    return " ".join(value.split()) if isinstance(value, str) else ""
 
 
 def _generated_by() -> dict[str, object]:

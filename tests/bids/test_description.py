@@ -4,10 +4,20 @@ import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
-from bidsapp.bids.description import app_version, is_virtual, read_description, write_dataset_files
+from bidsapp.bids.description import (
+    app_version,
+    group_map_sidecar,
+    image_sidecar,
+    is_virtual,
+    read_description,
+    write_dataset_files,
+)
+from bidsapp.bids.names import Kind
 from bidsapp.errors import DataError
+from bidsapp.geometry.space import Space
 
 
 @pytest.fixture
@@ -82,12 +92,35 @@ def test_the_virtual_mark_is_carried_through(raw, tmp_path, description, expecte
     write_dataset_files(bids_dir, tmp_path / "out", {})
     assert described(tmp_path / "out").get("Virtual", False) is expected
     assert described(tmp_path / "out")["Name"].startswith("VIRTUAL") is expected
-    assert ("VIRTUAL" in (tmp_path / "out" / "README.md").read_text()) is expected
+    assert ("these patients do not exist" in (tmp_path / "out" / "README.md").read_text()) is expected
 
 
 def test_the_mark_survives_from_derivative_to_derivative(raw, tmp_path):
     write_dataset_files(raw(Virtual=True), tmp_path / "out", {})
     assert is_virtual(tmp_path / "out")
+
+
+def test_entries_that_are_no_text_are_not_carried_over(raw, tmp_path):
+    write_dataset_files(raw(Name=["a"], License={}, DatasetDOI=["doi"]), tmp_path / "out", {})
+    description = described(tmp_path / "out")
+    assert description["Name"] == "MetsAtlas derivatives of an unnamed dataset"
+    assert description["License"] == "As the input dataset"
+    assert "SourceDatasets" not in description
+
+
+def test_images_are_described_and_tables_are_not():
+    space = Space((4, 5, 6), np.diag([-1.0, 1.5, 2.0, 1.0]))
+    sidecar = image_sidecar(Kind.WARPED_T1W, "MNI152NLin2009aSym", space, ["bids:raw:sub-01_T1w.nii.gz"])
+    assert sidecar["SkullStripped"] is False
+    assert sidecar["Resolution"] == "Grid of the atlas, 1 x 1.5 x 2 mm"
+    assert str(sidecar["SpatialReference"]).startswith("https://")
+    assert sidecar["Sources"] == ["bids:raw:sub-01_T1w.nii.gz"]
+    native = image_sidecar(Kind.NATIVE_LESION_MASK, "Clinic", space, [])
+    assert (native["Type"], native["SpatialReference"]) == ("Lesion", "orig")
+    assert "Resolution" not in native
+    assert group_map_sidecar("How often.", "Clinic", space)["SpatialReference"] == "tpl-Clinic"
+    with pytest.raises(DataError, match="only images have an image sidecar, got LESION_METRICS"):
+        image_sidecar(Kind.LESION_METRICS, "Clinic", space, [])
 
 
 def test_a_second_run_writes_nothing_again(raw, tmp_path):
