@@ -24,6 +24,7 @@ from bidsapp.bids.transforms import (
 )
 from bidsapp.errors import DataError, MissingInputError, ReadWriteError, ShapeError
 from bidsapp.geometry.space import Space
+from bidsapp.images.alignment import Alignment
 
 ATLAS = "MNI152NLin2009aSym"
 RNG = np.random.default_rng(7)
@@ -78,6 +79,13 @@ def test_simpleitk_sends_patient_points_to_the_atlas(tmp_path, space):
     points = transformed(points_inside(space), AFFINE)
     expected = displaced(transformed(points, np.linalg.inv(AFFINE)), DISPLACEMENT, space)
     assert np.abs(itk_points(tmp_path / "a.h5", points) - expected).max() < 1e-3
+
+
+def test_simpleitk_and_the_alignment_agree(tmp_path):
+    alignment = Alignment(AFFINE, OBLIQUE, DISPLACEMENT, np.zeros_like(DISPLACEMENT))
+    write_fixed_to_moving(alignment.affine, alignment.displacement, alignment.space, tmp_path / "a.h5", ATLAS)
+    points = points_inside(OBLIQUE)
+    assert np.abs(itk_points(tmp_path / "a.h5", points) - alignment.fixed_to_moving(points)).max() < 1e-3
 
 
 def test_nitransforms_sends_atlas_points_to_the_patient(tmp_path):
