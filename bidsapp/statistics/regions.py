@@ -159,6 +159,11 @@ def omnibus_test(
     minimum_expected
         See `cells`.
 
+    Raises
+    ------
+    DataError
+        As `region_table`, and if a cell is no region.
+
     References
     ----------
     Cochran 1954, Biometrics 10:417-451. doi:10.2307/3001616
@@ -166,6 +171,8 @@ def omnibus_test(
     check_counts(observed, fractions)
     expected = fractions * observed.sum()
     kept = list(cells) if cells is not None else _cells_with_enough(expected, minimum_expected)
+    if set(kept) - set(observed.index):
+        raise DataError(f"cells must be among the regions {list(observed.index)}, got {kept}")
     rest = [region for region in observed.index if region not in kept]
     counts = np.array([*observed[kept], observed[rest].sum()], dtype=np.float64)
     wanted = np.array([*expected[kept], expected[rest].sum()])

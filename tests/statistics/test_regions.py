@@ -117,3 +117,8 @@ def test_counts_and_fractions_of_other_regions_are_refused() -> None:
 def test_an_alpha_beyond_one_is_refused() -> None:
     with pytest.raises(UsageError, match="alpha and confidence must lie between 0 and 1"):
         RegionSettings(alpha=5)
+
+
+def test_cells_that_are_no_regions_are_refused() -> None:
+    with pytest.raises(DataError, match="cells must be among the regions"):
+        omnibus_test(counts(5, 5, 5, 0), FRACTIONS, cells=["Putamen"])

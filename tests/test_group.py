@@ -1,0 +1,299 @@
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bidsapp.group as story
+from bidsapp.atlas.pack import AtlasPack
+from bidsapp.atlas.seganat import structures
+from bidsapp.bids.names import Kind, output_path
+from bidsapp.bids.save import load_table, save_table, save_volume
+from bidsapp.errors import DataError, MissingInputError
+from bidsapp.geometry.space import Space
+from bidsapp.group import region_volumes, run_group
+from bidsapp.images.nifti import read_volume
+from bidsapp.images.volume import Volume
+from bidsapp.lesions.table import LESION_COLUMNS, empty_lesion_table
+from bidsapp.reports.group import write_group_report
+from bidsapp.settings import RunSettings, Selection
+
+ATLAS = "TESTATLAS"
+SHAPE = (20, 21, 22)
+
+
+def toy_atlas() -> AtlasPack:
+    """Each of the 34 structures a bar of voxels, the first two pairs ten times as thick as the others."""
+    affine = np.diag([-2.0, 2.0, 2.0, 1.0])
+    affine[:3, 3] = [19, -20, -21]
+    space = Space(SHAPE, affine)
+    thickness = [10 if index in (1, 2, 3, 4) else 1 for index in range(1, 35)]
+    order = np.repeat(np.arange(1, 35), np.array(thickness) * 100).astype(np.uint8)
+    labels = np.zeros(SHAPE, dtype=np.uint8)
+    labels.flat[: len(order)] = order
+    template = np.random.default_rng(0).normal(100, 10, SHAPE).astype(np.float32)
+    return AtlasPack(
+        ATLAS, Volume(template, space), Volume(labels, space), None, {}, None, {"a.nii": "0" * 64}
+    )
+
+
+Cohort = Callable[..., RunSettings]
+
+
+@pytest.fixture
+def cohort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cohort:
+    """Write a dataset and the results of the participant level: scan name to indices of hit structures."""
+    atlas = toy_atlas()
+    monkeypatch.setattr(story, "load_builtin", lambda: atlas)
+    monkeypatch.setattr(
+        story, "write_group_report", lambda page, path: path.write_text("\n".join(page.warnings))
+    )
+    bids_dir, output_dir = tmp_path / "bids", tmp_path / "out"
+
+    def write(
+        scans: dict[str, Sequence[int]], participants: str | None = None, unprocessed: Sequence[str] = ()
+    ) -> RunSettings:
+        subjects = {name.split("_")[0] for name in scans} | set(unprocessed)
+        for subject in subjects:
+            (bids_dir / f"sub-{subject}").mkdir(parents=True)
+        (bids_dir / "dataset_description.json").write_text('{"Name": "Toy", "BIDSVersion": "1.10.0"}')
+        if participants is not None:
+            (bids_dir / "participants.tsv").write_text(participants)
+        for name, hits in scans.items():
+            write_scan(output_dir, name, hits, atlas)
+        return RunSettings(selection=Selection(bids_dir=bids_dir), output_dir=output_dir, work_dir=tmp_path)
+
+    return write
+
+
+def write_scan(output_dir: Path, name: str, hits: Sequence[int], atlas: AtlasPack) -> None:
+    subject, _, session = name.partition("_ses-")
+    entities = {"ses": session} if session else {}
+    rows = [lesion_row(subject, session or None, number, index) for number, index in enumerate(hits, 1)]
+    table = pd.DataFrame(rows, columns=list(LESION_COLUMNS)) if rows else empty_lesion_table()
+    save_table(table, output_path(output_dir, subject, entities, Kind.LESION_METRICS, ATLAS), LESION_COLUMNS)
+    mask = np.isin(atlas.labels.data, [index for index in hits if index]).astype(np.uint8)
+    path = output_path(output_dir, subject, entities, Kind.LESION_MASK, ATLAS)
+    save_volume(Volume(mask, atlas.labels.space), path, {"Type": "Lesion"})
+
+
+def lesion_row(subject: str, session: str | None, number: int, index: int) -> dict[str, object]:
+    """One lesion in the structure `index`; 0 is outside all of them."""
+    row: dict[str, object] = dict.fromkeys(LESION_COLUMNS, 1.5)
+    text = ("size_class", "centroid_source", "structure_centroid", "region_centroid", "region_nearest")
+    row |= dict.fromkeys((*text, "region_majority", "hemisphere", "overlap", "territory"))
+    row |= {"subject": subject, "session": session, "lesion": number, "n_voxels": 9, "overlap": "{}"}
+    row |= {"size_class": "small", "centroid_source": "mask", "native_volume_mm3": 100.0}
+    if index:
+        hit = structures()[index]
+        row |= {"structure_centroid": hit.name, "region_centroid": hit.region, "hemisphere": hit.hemisphere}
+    return row
+
+
+def table_of(settings: RunSettings, name: str) -> pd.DataFrame:
+    return load_table(settings.output_dir / "group" / f"{name}.tsv")
+
+
+def summary_of(settings: RunSettings) -> dict[str, object]:
+    return json.loads((settings.output_dir / "group" / "summary.json").read_text())
+
+
+@pytest.fixture
+def real_page(cohort: Cohort, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw the page, which takes seconds, instead of a stand-in."""
+    monkeypatch.setattr(story, "write_group_report", write_group_report)
+
+
+SITES = "participant_id\tsite\nsub-01\tWest\n02\tEast\nsub-03\tWest\nsub-04\tn/a\n"
+
+
+@pytest.mark.usefixtures("real_page")
+def test_two_centres_are_tested_apart_and_together(cohort: Cohort) -> None:
+    settings = cohort({"01": [1, 1, 3], "02": [3], "03": [2, 0], "04": [11]}, SITES)
+    report = run_group(settings)
+    assert report == settings.output_dir / "group.html"
+    assert "Toy" in report.read_text()
+    names = {path.stem for path in (settings.output_dir / "group").glob("*.tsv")}
+    assert names == {"lesions", "patients", "regions_combined", "regions_site_West", "regions_site_East"}
+    combined = table_of(settings, "regions_combined").set_index("region")
+    assert len(combined) == 19
+    assert combined["n_observed"].sum() == 6
+    assert combined.loc["Cerebral White Matter", "n_observed"] == 3
+    west = table_of(settings, "regions_site_West").set_index("region")
+    assert west["n_observed"].sum() == 4
+    strata = summary_of(settings)["strata"]
+    assert list(strata) == ["East", "West", "combined"]
+    assert strata["combined"]["n_lesions_outside_structures"] == 1
+    assert summary_of(settings)["heterogeneity"]["n_permutations"] == 999
+
+
+def test_the_lesion_table_holds_each_lesion_with_its_centre(cohort: Cohort) -> None:
+    settings = cohort({"01": [1, 1], "02": [3], "04": [11]}, SITES)
+    run_group(settings)
+    lesions = table_of(settings, "lesions")
+    assert lesions["subject"].tolist() == ["01", "01", "02", "04"]
+    assert lesions["site"].fillna("none").tolist() == ["West", "West", "East", "none"]
+    sidecar = json.loads((settings.output_dir / "group" / "lesions.json").read_text())
+    assert set(sidecar) == {*LESION_COLUMNS, "site"}
+
+
+def test_expected_counts_follow_the_volumes_of_the_atlas(cohort: Cohort) -> None:
+    settings = cohort({"01": [1] * 14, "02": [3] * 13}, SITES)
+    run_group(settings)
+    regions = table_of(settings, "regions_combined").set_index("region")
+    volumes = region_volumes(toy_atlas().labels).sum(axis=1)
+    np.testing.assert_allclose(regions["n_expected"], 27 * volumes / volumes.sum(), rtol=1e-5)
+    assert volumes["Cerebral White Matter"] == pytest.approx(2000 * 8)
+    assert regions["tested"].sum() == 2
+
+
+def test_a_patient_counts_once_by_the_first_session_with_lesions(cohort: Cohort) -> None:
+    settings = cohort({"01_ses-2": [], "01_ses-10": [3, 3], "01_ses-9": [1], "02_ses-1": [4]}, SITES)
+    run_group(settings)
+    assert table_of(settings, "lesions")["session"].astype(str).tolist() == ["9", "1"]
+    notes = summary_of(settings)["notes"]
+    assert "sub-01 has 3 scans and counts once: ses-9 is used, the first with lesions." in notes
+    assert notes[0] in (settings.output_dir / "group.html").read_text()
+
+
+def test_the_frequency_map_counts_every_patient_once(cohort: Cohort) -> None:
+    settings = cohort({"01": [1, 1], "02": [1, 4], "03": [], "04": [4]}, SITES)
+    run_group(settings)
+    folder = settings.output_dir / f"tpl-{ATLAS}" / "anat"
+    share = read_volume(folder / f"tpl-{ATLAS}_res-1_label-L_desc-frequency_probseg.nii.gz")
+    labels = toy_atlas().labels.data
+    assert np.unique(share.data[labels == 1]).tolist() == [0.5]
+    assert np.unique(share.data[labels == 4]).tolist() == [0.5]
+    assert not share.data[(labels != 1) & (labels != 4)].any()
+
+
+def test_patients_without_results_are_excluded_and_said(cohort: Cohort) -> None:
+    settings = cohort({"01": [1], "02": [3]}, SITES, unprocessed=["03"])
+    run_group(settings)
+    patients = table_of(settings, "patients").set_index("participant")
+    assert patients["status"].to_dict() == {"sub-01": "used", "sub-02": "used", "sub-03": "excluded"}
+    assert patients.loc["sub-03", "reason"].startswith("no results of the participant level")
+    summary = summary_of(settings)
+    assert (summary["n_patients_found"], summary["n_patients_used"]) == (3, 2)
+    assert list(summary["excluded"]) == ["sub-03"]
+
+
+def test_a_patient_without_a_lesion_mask_does_not_count_as_free_of_lesions(cohort: Cohort) -> None:
+    settings = cohort({"01": [1], "02": []}, SITES)
+    output_path(settings.output_dir, "02", {}, Kind.LESION_MASK, ATLAS).unlink()
+    run_group(settings)
+    patients = table_of(settings, "patients").set_index("participant")
+    assert patients.loc["sub-02", "reason"] == "no lesion mask"
+
+
+@pytest.mark.usefixtures("real_page")
+@pytest.mark.parametrize("hits", [[], [0], [1], [1, 4]])
+def test_hardly_any_lesions_give_tables_without_invented_numbers(cohort: Cohort, hits: list[int]) -> None:
+    settings = cohort({"01": hits})
+    report = run_group(settings)
+    regions = table_of(settings, "regions_combined")
+    assert len(regions) == 19
+    assert not regions["significant"].any()
+    assert not regions["clustered_significant"].any()
+    assert regions["reason"].notna().all()
+    if len([index for index in hits if index]) != 1:
+        assert regions["clustered_p_value"].isna().all()
+        assert regions["clustered_reason"].notna().all()
+    for path in (settings.output_dir / "group").iterdir():
+        assert not re.search(r"\bnan\b", path.read_text(), re.IGNORECASE), path.name
+    assert not re.search(r">[^<]*\bnan\b", report.read_text(), re.IGNORECASE)
+    notes = summary_of(settings)["notes"]
+    assert notes == ["There is no participants.tsv: all patients are taken as one centre."]
+
+
+def test_one_centre_has_no_comparison_of_centres(cohort: Cohort) -> None:
+    settings = cohort({"01": [1], "03": [3]}, SITES)
+    run_group(settings)
+    summary = summary_of(settings)
+    assert list(summary["strata"]) == ["combined"]
+    assert summary["heterogeneity"] is None
+
+
+def test_participants_without_a_site_are_one_centre(cohort: Cohort) -> None:
+    settings = cohort({"01": [1], "02": [3]}, "participant_id\tage\nsub-01\t60\n")
+    run_group(settings)
+    assert "no column site" in summary_of(settings)["notes"][0]
+
+
+@pytest.mark.usefixtures("real_page")
+def test_sites_that_differ_in_signs_only_keep_their_tables_apart(cohort: Cohort) -> None:
+    sites = "participant_id\tsite\n01\tA-1\n02\ta/1\n03\t<b>\n04\tcombined\n"
+    settings = cohort({"01": [1], "02": [3], "03": [4], "04": [2]}, sites)
+    report = run_group(settings)
+    names = {path.stem for path in (settings.output_dir / "group").glob("regions*.tsv")}
+    assert names == {
+        "regions_combined",
+        "regions_site_A1",
+        "regions_site_a1_2",
+        "regions_site_b",
+        "regions_site_combinedcentre",
+    }
+    assert "&lt;b&gt;" in report.read_text()
+
+
+def test_tables_of_centres_that_are_gone_are_removed(cohort: Cohort) -> None:
+    settings = cohort({"01": [1], "02": [3]}, SITES)
+    run_group(settings)
+    (settings.selection.bids_dir / "participants.tsv").unlink()
+    run_group(settings)
+    assert {path.stem for path in (settings.output_dir / "group").glob("regions*")} == {"regions_combined"}
+
+
+def test_two_runs_write_the_same_bytes(cohort: Cohort) -> None:
+    settings = cohort({"01": [1, 1, 3], "02": [3], "03": [2, 0], "04": [11]}, SITES)
+
+    def outputs() -> dict[str, bytes]:
+        run_group(settings)
+        paths = [*(settings.output_dir / "group").iterdir(), *settings.output_dir.glob("tpl-*/anat/*")]
+        return {path.name: path.read_bytes() for path in paths}
+
+    assert outputs() == outputs()
+
+
+def test_only_the_participants_asked_for_are_counted(cohort: Cohort) -> None:
+    settings = cohort({"01": [1], "02": [3], "03": [4]}, SITES)
+    selection = Selection(bids_dir=settings.selection.bids_dir, participants=("01", "sub-03"))
+    chosen = RunSettings(selection=selection, output_dir=settings.output_dir, work_dir=settings.work_dir)
+    run_group(chosen)
+    assert table_of(settings, "lesions")["subject"].tolist() == ["01", "03"]
+
+
+def test_without_any_results_the_way_out_is_told(cohort: Cohort) -> None:
+    settings = cohort({}, SITES, unprocessed=["01"])
+    with pytest.raises(MissingInputError, match="run the participant level first"):
+        run_group(settings)
+    assert not (settings.output_dir / "group").exists()
+
+
+def test_lesions_of_another_atlas_are_refused(cohort: Cohort) -> None:
+    settings = cohort({"01": [1]}, SITES)
+    path = output_path(settings.output_dir, "01", {}, Kind.LESION_MASK, ATLAS)
+    save_volume(Volume(np.ones((4, 5, 6), dtype=np.uint8), Space((4, 5, 6), np.eye(4))), path, {})
+    with pytest.raises(DataError, match="must lie on the grid of the atlas"):
+        run_group(settings)
+    path.unlink()
+    with pytest.raises(MissingInputError, match="give the same --atlas"):
+        run_group(settings)
+
+
+def test_a_table_of_another_version_is_refused(cohort: Cohort) -> None:
+    settings = cohort({"01": [1]}, SITES)
+    path = output_path(settings.output_dir, "01", {}, Kind.LESION_METRICS, ATLAS)
+    save_table(pd.DataFrame({"lesion": [1]}), path, LESION_COLUMNS)
+    with pytest.raises(DataError, match="another version made it"):
+        run_group(settings)
+
+
+def test_a_broken_participants_table_is_refused(cohort: Cohort) -> None:
+    settings = cohort({"01": [1]}, "participant_id\tsite\nsub-01\tA\tB\tC\n")
+    (settings.selection.bids_dir / "participants.tsv").write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(DataError, match="must be a table separated by tabs"):
+        run_group(settings)
