@@ -254,8 +254,8 @@ def is_lesion_map(entities: Mapping[str, str]) -> bool:
 
 
 def label_map_rank(file: BidsFile) -> Rank | None:
-    """Tell how good a file is as an anatomical label map: FreeSurfer's codes first; None if it is none."""
-    if file.entities.get("suffix") != "dseg" or lesion_rank(file, is_raw=False):
+    """Tell how good a file that is no lesion mask is as an anatomical label map: FreeSurfer's codes first."""
+    if file.entities.get("suffix") != "dseg":
         return None
     words = " ".join(file.entities.get(name, "") for name in ("desc", "segmentation", "atlas"))
     return 0, int(not FREESURFER_WORDS.search(words)), 0

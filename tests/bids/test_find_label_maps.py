@@ -58,6 +58,15 @@ def test_freesurfer_codes_come_before_other_schemes_then_names_decide(dataset):
     assert find_one(dataset).labels.name == "sub-01_desc-aparcaseg_dseg.nii.gz"
 
 
+def test_freesurfer_codes_come_before_the_order_of_found_datasets_and_that_before_file_names(dataset):
+    dataset.touch(T1W)
+    for folder, kind in (("a", "desc-other"), ("b", "desc-aseg"), ("c", "desc-aparcaseg")):
+        dataset.touch(f"derivatives/{folder}/sub-01/anat/sub-01_{kind}_dseg.nii.gz")
+        dataset.describe(f"derivatives/{folder}")
+    (note, _) = find_one(dataset).notes
+    assert [text.partition(":")[0] for text in note.split(" ") if "sub-01" in text] == ["b", "c", "a"]
+
+
 def test_a_filter_overrules_the_ranking(dataset):
     folder = "derivatives/seg/sub-01/anat/sub-01"
     dataset.describe("derivatives/seg")

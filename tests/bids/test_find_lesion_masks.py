@@ -65,6 +65,8 @@ def test_a_sidecar_of_type_lesion_makes_a_lesion_mask(scanned):
     assert mask_of(scanned) is None
     scanned.write("derivatives/lesions/desc-mine_mask.json", json.dumps({"Type": "Lesion"}))
     assert mask_of(scanned) == "desc-mine_mask"
+    scanned.write(f"{FOLDER}_desc-mine_mask.json", json.dumps({"Type": "Face"}))
+    assert mask_of(scanned) is None
 
 
 def test_a_malformed_sidecar_is_refused(scanned):
@@ -82,7 +84,7 @@ def test_the_rules_are_tried_in_their_documented_order(scanned):
         f"{FOLDER}_label-GTV_mask",
         f"{FOLDER}_label-TC_mask",
         f"{FOLDER}_desc-lesion_mask",
-        f"{FOLDER}_desc-tumor_dseg",
+        f"{FOLDER}_seg-tumor_dseg",
         f"{FOLDER}_label-lesion_probseg",
         f"{raw}_label-lesion_roi",
         f"{raw}_label-tumor_mask",
