@@ -14,6 +14,7 @@ from bidsapp.images.volume import Volume
 
 N_CANDIDATES = 200
 LEAST_INSIDE_FRACTION = 0.6
+LEAST_INSIDE_FRACTION_IF_GIVEN = 0.2
 
 Candidates = Callable[[Tumour], Float64[np.ndarray, "n 3"]]
 
@@ -72,9 +73,10 @@ def place_tumours(
 ) -> Float64[np.ndarray, "n 3"]:
     """Give every tumour a centre, the largest choosing first.
 
-    A centre is good when at least 60 % of the tumour lies in the brain and a gap of two voxel diagonals
-    to every other tumour remains, so that no two masks touch. The first good candidate is taken, which
-    keeps the spatial preference of the candidates among the places that can hold the tumour at all.
+    A centre is good when at least 60 % of the tumour lies in the brain (20 % where the plan gives the
+    centre) and a gap of two voxel diagonals to every other tumour remains, so that no two masks touch. The
+    first good candidate is taken, which keeps the spatial preference of the candidates among the places
+    that can hold the tumour at all.
 
     Parameters
     ----------
@@ -95,14 +97,15 @@ def place_tumours(
     for number in sorted(range(len(tumours)), key=lambda place: -tumours[place].diameter_mm):
         tumour = tumours[number]
         options = candidates(tumour)
-        good = inside_fraction(options, tumour.diameter_mm / 2, brain) >= LEAST_INSIDE_FRACTION
+        least = LEAST_INSIDE_FRACTION if tumour.centre_mm is None else LEAST_INSIDE_FRACTION_IF_GIVEN
+        good = inside_fraction(options, tumour.diameter_mm / 2, brain) >= least
         for other in np.flatnonzero(np.isfinite(centres[:, 0])).tolist():
             reach = LARGEST_BULGE * (tumour.diameter_mm + tumours[other].diameter_mm) / 2 + gap_mm
             good &= np.linalg.norm(options - centres[other], axis=1) > reach
         if not good.any():
             raise DataError(
                 f"found no place for a tumour of {tumour.diameter_mm:.1f} mm in {tumour.structure} that lies "
-                "mostly in the brain and clear of the others: ask for fewer or smaller tumours"
+                "in the brain and clear of the others: ask for fewer or smaller tumours"
             )
         centres[number] = options[int(np.argmax(good))]
     return centres

@@ -168,6 +168,18 @@ def test_a_tumour_that_fits_nowhere_is_refused(isotropic: Scan) -> None:
         implanted(isotropic, *tumours)
 
 
+def test_a_drawn_place_holds_most_of_the_tumour_and_a_given_one_part_of_it(isotropic: Scan) -> None:
+    brain = Volume(isotropic[1].data > 0, isotropic[1].space)
+    for seed in range(8):
+        truth = implanted(isotropic, Tumour(16.0, "Cerebral Cortex"), seed=seed).truth
+        planned = truth[["planned_x_mm", "planned_y_mm", "planned_z_mm"]].to_numpy(float)
+        assert inside_fraction(planned, 8.0, brain) >= 0.6
+    on_the_border = (29.0, 30.0 + 27.0, 31.0)
+    implanted(isotropic, Tumour(16.0, "Cerebral Cortex", centre_mm=on_the_border))
+    with pytest.raises(DataError, match=r"no place for a tumour of 16.0 mm in Cerebral Cortex"):
+        implanted(isotropic, Tumour(16.0, "Cerebral Cortex", centre_mm=(500.0, 30.0, 31.0)))
+
+
 def test_a_structure_the_label_map_lacks_is_refused(isotropic: Scan) -> None:
     with pytest.raises(DataError, match="no voxel of Thalamus"):
         implanted(isotropic, Tumour(5.0, "Thalamus"))

@@ -15,6 +15,7 @@ def test_the_push_is_largest_at_the_surface_of_the_tumour() -> None:
     pushes = np.linalg.norm(points - effect.undo(points), axis=1)
     assert radii[pushes.argmax()] == pytest.approx(6.0, abs=0.05)
     assert pushes.max() == pytest.approx(2.0)
+    assert (np.linalg.norm(effect.undo(points) - CENTRE, axis=1) <= radii + 1e-9).all()
     assert (pushes[radii >= 18.0] == 0).all()
 
 

@@ -69,6 +69,13 @@ def test_the_displacement_is_added_in_the_atlas() -> None:
     assert shifted.moving_to_fixed(np.array([[0.0, 10.0, 0.0]])).tolist() == [[14.0, 0.0, 0.0]]
 
 
+def test_mass_effects_are_taken_back_first() -> None:
+    affine = np.diag([2.0, 1.0, 1.0, 1.0])
+    effect = MassEffect(np.zeros(3), 6.0, 2.0)
+    pushed = TrueMap(affine, FIXED, np.zeros((3, *FIXED.shape), np.float32), (effect,))
+    np.testing.assert_allclose(pushed.moving_to_fixed(np.array([[6.0, 0, 0]])), [[2.0, 0, 0]], atol=1e-12)
+
+
 def test_the_jacobian_of_a_stretch_is_its_volume_ratio() -> None:
     space = Space((4, 5, 6), np.diag([-2.0, 3.0, 1.5, 1.0]))
     stretched = space.voxel_centres_mm() * [0.1, 0.2, -0.3]
