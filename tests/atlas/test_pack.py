@@ -174,6 +174,12 @@ def test_the_table_beside_the_labels_names_the_scheme(folder):
         load_pack(folder)
 
 
+def test_the_table_of_another_segmentation_is_left_alone(folder):
+    add_territories(folder)
+    (folder / "tpl-Tiny_atlas-Other_res-1_desc-x_dseg.tsv").write_text("index\tname\n1\tA\n2\tB\n")
+    assert load_pack(folder).territory_names == {1: "Left ACA", 2: "Right ACA"}
+
+
 def test_labels_on_a_finer_shifted_grid_are_brought_to_the_template(folder):
     fine = np.array(AFFINE)
     fine[:3, :3] /= 2
@@ -256,3 +262,10 @@ def test_beyond_the_border_is_background():
     shifted = np.eye(4)
     shifted[0, 3] = 2.0
     assert nearest_on_grid(labels, Space((4, 5, 6), shifted)).data.sum(axis=(1, 2)).tolist() == [30, 30, 0, 0]
+
+
+def test_no_label_appears_that_was_not_there():
+    data = np.array([1, 9], np.uint8)[np.indices((4, 5, 6)).sum(axis=0) % 2]
+    fine = Space((4, 5, 6), AFFINE).with_spacing(0.7)
+    moved = nearest_on_grid(Volume(data, Space((4, 5, 6), AFFINE)), fine)
+    assert set(np.unique(moved.data)) <= {0, 1, 9}

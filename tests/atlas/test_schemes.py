@@ -252,6 +252,8 @@ NMM = {
     *range(100, 208),
 }
 
+SHARED = {4, 11, 30, 31, 41, 44, 47, 48, 49, 50, 51, 52, 58, 60, 62}  # structures in both schemes
+
 
 @pytest.mark.parametrize(
     "codes",
@@ -271,7 +273,7 @@ def test_neuromorphometrics_is_recognised_by_its_codes(codes):
     assert detect_scheme(codes, {}) == "neuromorphometrics"
 
 
-@pytest.mark.parametrize("codes", [set(), {0}, {0, 1}, {1, 2, 3}, {4, 11, 15}, {0, 300, 301}])
+@pytest.mark.parametrize("codes", [set(), {0}, {0, 1}, {1, 2, 3}, {4, 11, 15}, {0, 300, 301}, SHARED])
 def test_codes_that_fit_both_or_none_are_refused_with_the_mend(codes):
     with pytest.raises(DataError, match=r"cannot tell the label scheme .* _dseg\.tsv with the columns index"):
         detect_scheme(codes, None)

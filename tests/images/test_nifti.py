@@ -5,6 +5,7 @@ import gzip
 import os
 import struct
 import time
+import tracemalloc
 from pathlib import Path
 
 import nibabel as nib
@@ -179,13 +180,13 @@ def test_an_uncompressed_file_with_a_compressed_name_is_read(tmp_path):
     assert read_volume(tmp_path / "a.nii.gz").data.sum() == 120
 
 
-def test_a_one_millimetre_head_is_read_within_a_second(tmp_path):
+def test_a_one_millimetre_head_is_read_within_a_second_of_work(tmp_path):
     write_volume(
         Volume(np.ones((197, 233, 189), np.int16), Space((197, 233, 189), np.eye(4))), tmp_path / "a.nii.gz"
     )
-    start = time.perf_counter()
+    start = time.process_time()
     read_volume(tmp_path / "a.nii.gz")
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 # Labels
@@ -322,10 +323,12 @@ def test_a_stream_that_goes_on_after_its_image_is_not_unpacked(tmp_path):
         file.write(plain)
         for _ in range(256):
             file.write(bytes(2**20))
-    start = time.perf_counter()
+    tracemalloc.start()
     with pytest.raises(DataError, match="goes on after"):
         read_volume(tmp_path / "bomb.nii.gz")
-    assert time.perf_counter() - start < 0.3  # 256 MiB would take longer
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 16 * 2**20  # of the 256 MiB that lie there
 
 
 def test_a_few_bytes_after_the_image_do_no_harm(tmp_path):
