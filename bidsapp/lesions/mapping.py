@@ -14,7 +14,7 @@ from bidsapp.images.volume import Volume
 from bidsapp.lesions.instances import Lesion
 
 if TYPE_CHECKING:
-    from bidsapp.geometry.alignment import Alignment
+    from bidsapp.images.alignment import Alignment
 
 SPACING_MM = 0.5
 """Lesions are warped onto a grid at least as fine: on a coarser one the smallest of them vanish."""

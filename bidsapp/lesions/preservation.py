@@ -16,7 +16,7 @@ from bidsapp.images.volume import Volume
 from bidsapp.lesions.instances import Lesion
 
 if TYPE_CHECKING:
-    from bidsapp.geometry.alignment import Alignment
+    from bidsapp.images.alignment import Alignment
 
 RING_MM = 10.0
 

@@ -13,11 +13,12 @@ from bidsapp.atlas.seganat import structures
 from bidsapp.geometry.space import Space
 from bidsapp.images.volume import Volume
 from bidsapp.lesions.instances import Lesion
+from bidsapp.lesions.junction import junction_distances_mm
 from bidsapp.lesions.mapping import OUTSIDE, Location, WarpedLesion, labels_at, locate, warp_lesion
 from bidsapp.lesions.preservation import jacobian_ratio, volume_factor
 
 if TYPE_CHECKING:
-    from bidsapp.geometry.alignment import Alignment
+    from bidsapp.images.alignment import Alignment
 
 LESION_COLUMNS: Mapping[str, str] = MappingProxyType(
     {
@@ -53,6 +54,8 @@ LESION_COLUMNS: Mapping[str, str] = MappingProxyType(
         "n/a if there is none.",
         "outside_fraction": "Share of the warped lesion outside all structures.",
         "overlap": "JSON: share of the warped lesion in each structure and outside, adding up to 1.",
+        "junction_distance_mm": "Distance of the centre of gravity to the border of cerebral cortex and "
+        "cerebral white matter; below 0 in the white matter.",
         "territory": "Arterial territory at the centre of gravity; n/a outside all, or without a map.",
     }
 )
@@ -100,8 +103,12 @@ def lesion_table(scan: LesionScan, alignment: "Alignment", atlas: AtlasPack) -> 
     table
         One row a lesion; the columns are those of `LESION_COLUMNS`.
     """
-    rows = [_row(lesion, scan, alignment, atlas) for lesion in scan.lesions]
-    return empty_lesion_table() if not rows else pd.DataFrame(rows, columns=list(LESION_COLUMNS))
+    if not scan.lesions:
+        return empty_lesion_table()
+    table = pd.DataFrame([_row(lesion, scan, alignment, atlas) for lesion in scan.lesions])
+    centres = table[["atlas_x_mm", "atlas_y_mm", "atlas_z_mm"]].to_numpy(np.float64)
+    table["junction_distance_mm"] = junction_distances_mm(centres, atlas.labels)
+    return table[list(LESION_COLUMNS)]
 
 
 def empty_lesion_table() -> pd.DataFrame:

@@ -38,6 +38,7 @@ def test_a_lesion_inside_a_structure_is_named_after_it(table: pd.DataFrame) -> N
     regions = row[["region_centroid", "region_nearest", "region_majority"]].tolist()
     assert regions == ["Cerebral White Matter"] * 3
     assert (row["hemisphere"], row["territory"], row["outside_fraction"]) == ("left", "Left middle", 0)
+    assert row["junction_distance_mm"] == pytest.approx(-8, abs=0.6)
     assert row[["volume_factor", "jacobian_ratio"]].tolist() == pytest.approx([1, 1], rel=0.01)
 
 

@@ -130,7 +130,7 @@ def test_the_largest_icc_turns_into_the_largest_design_effect() -> None:
 def test_under_clustering_the_naive_test_finds_too_much_and_ours_does_not() -> None:
     rng = np.random.default_rng(4)
     settings = RegionSettings(alpha=0.05, minimum_count=0)
-    n_cohorts, naive, ours = 150, 0, 0
+    n_cohorts, naive, ours = 100, 0, 0
     for _ in range(n_cohorts):
         counts = null_cohort(rng, FRACTIONS, 60, 0.3)
         naive += region_table(counts.sum(), FRACTIONS, settings)["significant"].any()

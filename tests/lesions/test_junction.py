@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bidsapp.images.volume import Volume
+from bidsapp.lesions.junction import junction_distances_mm, junction_faces
+from tests.lesions.conftest import centred_space, oblique_space
+
+
+@given(st.floats(-8, 8), st.floats(-3, 3))
+def test_beside_a_flat_junction_the_distance_is_exact_and_signed(x: float, y: float) -> None:
+    space = oblique_space((24, 15, 16), (1.0, 1.2, 1.5))
+    data = np.full(space.shape, 4, dtype=np.uint8)
+    data[:12] = 1
+    across, along = space.affine[:3, 0], space.affine[:3, 1] / 1.2
+    point = space.voxel_to_world(np.array([[11.5, 7.0, 8.0]]))[0] + x * across + y * along
+    (distance,) = junction_distances_mm(point[None], Volume(data, space))
+    assert distance == pytest.approx(x, abs=1e-6)
+
+
+def test_the_distance_from_beyond_an_edge_is_to_the_edge() -> None:
+    data = np.zeros((9, 9, 9), dtype=np.uint8)
+    data[4, 4, 4], data[5, 4, 4] = 1, 4
+    labels = Volume(data, centred_space((9, 9, 9)))
+    (distance,) = junction_distances_mm(np.array([[0.5, 3.5, 4.5]]), labels)
+    assert distance == pytest.approx(5.0)
+
+
+def test_each_face_between_white_and_grey_is_found() -> None:
+    space = oblique_space((4, 5, 6), (1.0, 1.2, 2.0))
+    data = np.zeros(space.shape, dtype=np.uint8)
+    data[1, 2, 3], data[2, 2, 3], data[1, 3, 3] = 2, 3, 10
+    midpoints, axes = junction_faces(Volume(data, space))
+    assert midpoints.tolist() == [[1.5, 2.0, 3.0]]
+    assert axes.tolist() == [0]
+
+
+def test_an_atlas_without_a_junction_has_no_distance() -> None:
+    labels = Volume(np.ones((4, 5, 6), dtype=np.uint8), centred_space((4, 5, 6)))
+    assert np.isnan(junction_distances_mm(np.zeros((2, 3)), labels)).all()
+    assert junction_distances_mm(np.zeros((0, 3)), labels).shape == (0,)
+
+
+def test_grey_matter_of_the_cerebellum_is_no_junction() -> None:
+    data = np.zeros((4, 5, 6), dtype=np.uint8)
+    data[:2], data[2:] = 9, 11
+    assert len(junction_faces(Volume(data, centred_space((4, 5, 6))))[0]) == 0
