@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float, Float32, Float64
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from bidsapp.bids.save import atomic_write
@@ -159,7 +159,7 @@ def rotation(degrees: Float64[np.ndarray, "3"]) -> Float64[np.ndarray, "3 3"]:
 
 
 def jacobian_determinant(
-    displacement: Float64[np.ndarray, "3 i j k"], space: Space
+    displacement: Float[np.ndarray, "3 i j k"], space: Space
 ) -> Float64[np.ndarray, "i j k"]:
     """Local volume ratio of ``x -> x + displacement(x)`` by central differences."""
     slopes = np.stack([np.stack(np.gradient(part)) for part in displacement])

@@ -146,7 +146,7 @@ def test_drawn_diameters_are_those_of_metastases_and_small_tumours_have_no_ring(
 
 
 def test_given_diameters_are_used_in_turn() -> None:
-    tumours = draw_tumours(["Putamen"] * 3, np.random.default_rng(0), diameters_mm=[5, 9])
+    tumours = draw_tumours(["Putamen"] * 3, np.random.default_rng(0), diameters_mm=[5.0, 9.0])
     assert [tumour.diameter_mm for tumour in tumours] == [5, 9, 5]
 
 
