@@ -3,7 +3,6 @@
 # mypy: disable-error-code="no-untyped-call"
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from distributed.scheduler import KilledWorker
 from bidsapp.errors import TemporaryError
 from bidsapp.execution.outcome import Item, Outcome, Value, attempt
 
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 _PATIENCE_S = 60
 _LOOK_EVERY_S = 1.0
 
@@ -30,7 +28,7 @@ def apply_on_cluster(
     """Yield the outcome of each item as soon as it is there, in whatever order they finish.
 
     Every worker is a fresh process that takes one item at a time, so a worker that dies, killed for want of
-    memory, costs its own item and no other; a new worker takes its place.
+    memory, costs its own item and no other; a new worker takes its place. Workers inherit the environment.
 
     Parameters
     ----------
@@ -50,11 +48,9 @@ def apply_on_cluster(
     TemporaryError
         If no worker starts.
     """
-    threads = {name: os.environ[name] for name in _THREADS if name in os.environ}
     choices = {
         "distributed.scheduler.allowed-failures": 0,
         "distributed.worker.multiprocessing-method": "spawn",
-        "distributed.nanny.pre-spawn-environ": threads,
         "distributed.admin.log-format": "%(message)s",
     }
     with (
@@ -88,7 +84,9 @@ def _feed(
         for address in [worker for worker in client.nthreads() if worker not in busy]:
             if left:
                 item = left.pop()
-                future = client.submit(attempt, function, item, workers=[address], pure=False)
+                future = client.submit(
+                    attempt, function, item, workers=[address], allow_other_workers=True, pure=False
+                )
                 running[future] = (address, item)
         if not running:
             _wait_for_a_worker(client)

@@ -77,7 +77,7 @@ def test_a_device_that_was_asked_for_and_is_absent_is_an_error(
 
 def test_scratch_is_named_by_number_so_that_users_need_no_name(tmp_path: Path) -> None:
     assert scratch_folder({"TMPDIR": str(tmp_path)}) == tmp_path / f"metsatlas-{os.getuid()}"
-    assert scratch_folder({}) == Path("/tmp") / f"metsatlas-{os.getuid()}"
+    assert scratch_folder({}).parent == Path("/tmp")  # noqa: S108
 
 
 def test_scratch_is_closed_to_others(tmp_path: Path) -> None:
