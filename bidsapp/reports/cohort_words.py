@@ -125,7 +125,10 @@ def hemisphere_sentence(test: HemisphereTest) -> str:
     if test.p_value is None or test.expected_left_fraction is None:
         return f"{start}, not tested ({test.reason or 'no reason given'})."
     expected = 100 * test.expected_left_fraction
-    return f"{start}, {expected:.1f} % expected on the left, p {p_phrase(test.p_value)} (exact binomial)."
+    text = f"{start}, {expected:.1f} % expected on the left, p {p_phrase(test.p_value)} (exact binomial)"
+    if test.clustered_p_value is None:
+        return f"{text}."
+    return f"{text}, p {p_phrase(test.clustered_p_value)} with the lesions of each patient kept together."
 
 
 def p_phrase(value: float) -> str:

@@ -223,7 +223,6 @@ def region_rows(regions: pd.DataFrame) -> tuple[Table, tuple[int, ...]]:
 
 
 def _region_row(row: Mapping[str, object]) -> tuple[Cell, ...]:
-    paper_reason = str(row["reason"]) or "not tested"
     paper = row["bonferroni_p_value"] if row["tested"] else None
     return (
         cell(row["region"]),
@@ -232,8 +231,8 @@ def _region_row(row: Mapping[str, object]) -> tuple[Cell, ...]:
         cell(row["ratio"], 2),
         _interval_cell(row["ratio_low"], row["ratio_high"]),
         _interval_cell(row["clustered_ratio_low"], row["clustered_ratio_high"]),
-        _p_cell(paper, paper_reason),
-        _p_cell(row["clustered_bonferroni_p_value"], str(row["clustered_reason"]) or "not tested"),
+        _p_cell(paper, row["reason"]),
+        _p_cell(row["clustered_bonferroni_p_value"], row["clustered_reason"]),
         cell(verdicts(row)),
     )
 
@@ -245,8 +244,10 @@ def _interval_cell(low: object, high: object) -> Cell:
     return Cell(f"{low:.2f} to {high:.2f}", repr(low), is_number=False)
 
 
-def _p_cell(value: object, reason: str) -> Cell:
-    return Cell(p_text(value, reason), "" if is_missing(value) else repr(float(value)), is_number=False)  # type: ignore[arg-type]
+def _p_cell(value: object, reason: object) -> Cell:
+    """Write a p-value, or why there is none."""
+    words = "not tested" if is_missing(reason) or not reason else str(reason)
+    return Cell(p_text(value, words), "" if is_missing(value) else repr(float(value)), is_number=False)  # type: ignore[arg-type]
 
 
 def _stratum(page: GroupPage, name: str, *, with_picture: bool) -> Stratum:

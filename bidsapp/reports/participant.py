@@ -32,6 +32,7 @@ from bidsapp.reports.verdict import (
     alignment_checks,
     deformation_check,
     lesion_checks,
+    mirror_check,
     side_check,
     warnings_check,
     worst,
@@ -94,6 +95,8 @@ class ParticipantPage:
         Determinant of the deformable map atlas to patient, on its own grid in the atlas' world frame.
     displacement_mm
         That map's displacement, world millimetres, on the grid of `jacobian`; None leaves the grid out.
+    affine
+        The affine step, atlas world to patient world; None leaves the check for mirror images out.
     structures, summary
         As made by ``bidsapp.metrics.measurements``.
     lesions
@@ -135,6 +138,7 @@ class ParticipantPage:
     methods: Mapping[str, object]
     provenance: Mapping[str, str]
     displacement_mm: Float32[np.ndarray, "3 i j k"] | None = None
+    affine: Float64[np.ndarray, "4 4"] | None = None
 
     def __post_init__(self) -> None:
         for name in ("warped_affine", "warped", "fixed_labels", "warped_labels", "affine_labels"):
@@ -159,6 +163,7 @@ def participant_checks(page: ParticipantPage) -> tuple[Check, ...]:
         *lesion_checks(page.lesions, page.lesion_mask, page.fixed_labels),
         deformation_check(page.jacobian),
         side_check(page.fixed_labels, page.warped_labels),
+        *([] if page.affine is None else [mirror_check(page.affine)]),
         warnings_check(page.warnings),
     )
     return tuple(sorted(checks, key=lambda check: -SEVERITY.index(check.level)))

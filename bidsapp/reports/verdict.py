@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float64
 
 from bidsapp.atlas.seganat import N_CLASSES, structures
 from bidsapp.images.volume import Volume
@@ -226,6 +227,21 @@ def lesion_checks(lesions: pd.DataFrame, lesion_mask: Volume | None, fixed_label
             _judged("inside_fraction", inside, title, "is the mask this patient's and in this frame?")
         )
     return checks
+
+
+def mirror_check(affine: Float64[np.ndarray, "4 4"]) -> Check:
+    """Tell whether the affine step turns the patient into his or her mirror image.
+
+    Parameters
+    ----------
+    affine
+        Atlas world to patient world.
+    """
+    if np.linalg.det(affine[:3, :3]) < 0:
+        return Check(
+            "fail", "Mirrored", "the affine step swaps left and right: are the input's labels swapped?"
+        )
+    return Check("pass", "Not mirrored", "the affine step keeps left and right")
 
 
 def deformation_check(jacobian: Volume) -> Check:

@@ -84,7 +84,8 @@ def test_tables_sort_by_number_with_missing_values_last(pages):
     }
     head[1].click(); var up = column(1).join(); head[1].click(); var down = column(1).join();
     head[6].click(); var p = column(6).join();
-    document.title = up + ";" + down + ";" + p + ";" + table.querySelectorAll("th")[6].getAttribute("aria-sort");
+    var state = table.querySelectorAll("th")[6].getAttribute("aria-sort");
+    document.title = [up, down, p, state].join(";");
     """
     shown = browse(with_script(pages[1], script), "--dump-dom").stdout
     up, down, p_values, state = re.search(r"<title>(.*?)</title>", shown).group(1).split(";")

@@ -138,6 +138,8 @@ def test_few_patients_and_lesions_outside_become_caveats():
 def test_tests_that_were_not_done_say_why():
     assert "not tested (too few)" in omnibus_sentence(ChiSquareTest(None, None, None, (), "too few"))
     assert "not tested (no lesions)" in hemisphere_sentence(HemisphereTest(0, 0, 0.5, None, "no lesions"))
+    both = HemisphereTest(8, 2, 0.5, 0.11, clustered_p_value=0.34)
+    assert "p = 0.34 with the lesions of each patient kept together" in hemisphere_sentence(both)
     assert "p < 0.0001" in omnibus_sentence(ChiSquareTest(88.0, 3, 1e-12, ("A", "B")))
 
 

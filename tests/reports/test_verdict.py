@@ -101,6 +101,12 @@ def test_a_patient_whose_left_lies_on_the_atlas_right_fails(participant_page):
     assert worst(participant_checks(page)) == "fail"
 
 
+def test_an_affine_step_that_mirrors_the_patient_fails(participant_page):
+    mirror = np.diag([-1.1, 1.0, 0.9, 1.0])
+    assert level_of(replace(participant_page, affine=mirror), "Mirrored") == "fail"
+    assert level_of(replace(participant_page, affine=np.abs(mirror)), "Not mirrored") == "pass"
+
+
 def test_a_lesion_that_is_empty_after_mapping_fails(participant_page):
     lesions = participant_page.lesions.copy()
     lesions.loc[1, ["atlas_volume_mm3", "volume_factor"]] = 0.0
