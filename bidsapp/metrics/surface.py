@@ -55,7 +55,8 @@ def surface_distances(first: Volume, second: Volume) -> SurfaceDistances:
     """Measure Hausdorff distance, its 95th percentile and the average surface distance of every structure.
 
     0 means the same surface; lower is better. Distances run between the centres of surface voxels, in world
-    space, so any voxel size and obliqueness is honoured. Both empty or one empty: NaN, because a surface that
+    space, so any voxel size and obliqueness is honoured, also where a distance transform, which knows only
+    edge lengths, would not be: on sheared grids. Both empty or one empty: NaN, because a surface that
     is not there has no distance; the Dice coefficient of that structure tells the failure (0). The
     background is not measured (NaN).
 
