@@ -9,7 +9,7 @@ from jaxtyping import Float64
 
 from bidsapp.atlas.schemes import detect_scheme, to_seganat
 from bidsapp.bids.find import SubjectFiles
-from bidsapp.bids.sidecars import read_label_names, read_sidecar
+from bidsapp.bids.sidecars import read_sidecar
 from bidsapp.errors import DataError
 from bidsapp.images.nifti import read_labels, read_volume
 from bidsapp.images.volume import Volume
@@ -99,7 +99,7 @@ def _load_labels(
             f"the label map must lie where the T1w lies, but {fraction:.0%} of {path} is inside the T1w's "
             "box: take the label map of this very scan, in its space"
         )
-    translation = to_seganat(original, scheme or detect_scheme(codes, read_label_names(path)))
+    translation = to_seganat(original, scheme or detect_scheme(codes, None))
     warnings = []
     if fraction < USUAL_FRACTION_INSIDE:
         warnings.append(f"{1 - fraction:.0%} of the label map {path.name} lies outside the T1w's box")
