@@ -210,13 +210,14 @@ def lesion_checks(lesions: pd.DataFrame, lesion_mask: Volume | None, fixed_label
     factors = lesions.loc[lesions["atlas_volume_mm3"] > 0, "volume_factor"].dropna().to_numpy(np.float64)
     if len(factors):
         extreme = float(factors[np.abs(np.log(np.maximum(factors, 1e-6))).argmax()])
-        kept = int(sum(THRESHOLDS["volume_factor"].judge(factor) == "pass" for factor in factors))
+        limit = THRESHOLDS["volume_factor"]
+        kept = sum(limit.judge(factor) == "pass" for factor in factors)
         checks.append(
             _judged(
                 "volume_factor",
                 extreme,
-                f"Lesion volume {extreme:.2f}-fold",
-                f"the most changed of {len(factors)}; {kept} within 0.80 to 1.25",
+                f"Volume factor {extreme:.2f}",
+                f"of the most changed of {len(factors)} lesions; {kept} within {limit.pass_low} to {limit.pass_high}",
             )
         )
     mask = lesion_mask.data > 0

@@ -112,19 +112,19 @@ def test_a_lesion_that_is_empty_after_mapping_fails(participant_page):
     lesions.loc[1, ["atlas_volume_mm3", "volume_factor"]] = 0.0
     page = replace(participant_page, lesions=lesions)
     assert level_of(page, "lost") == "fail"
-    assert level_of(page, "Lesion volume 1.00") == "pass"
+    assert level_of(page, "Volume factor 1.00") == "pass"
 
 
 def test_a_collapsed_lesion_fails_even_among_preserved_ones(participant_page):
     lesions = participant_page.lesions.copy()
     lesions.loc[1, "volume_factor"] = 0.3
-    assert level_of(replace(participant_page, lesions=lesions), "Lesion volume 0.30") == "fail"
+    assert level_of(replace(participant_page, lesions=lesions), "Volume factor 0.30") == "fail"
 
 
 def test_a_doubled_lesion_is_as_bad_as_a_halved_one(participant_page):
     lesions = participant_page.lesions.copy()
     lesions["volume_factor"] = [2.2, 0.6]
-    assert level_of(replace(participant_page, lesions=lesions), "Lesion volume 2.20") == "fail"
+    assert level_of(replace(participant_page, lesions=lesions), "Volume factor 2.20") == "fail"
 
 
 def test_a_mask_that_lies_outside_the_brain_fails(participant_page):
