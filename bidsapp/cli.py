@@ -96,11 +96,13 @@ def _listening(handler: logging.Handler, listened_to: logging.Logger) -> Iterato
 
 
 @contextmanager
-def _log_file(output_dir: Path, run_id: str) -> Iterator[None]:
-    """Keep all messages of this run in ``logs/`` of the output; this is also where the output is made."""
+def _log_file(settings: RunSettings, run_id: str, banner: str) -> Iterator[None]:
+    """Keep all choices and messages of a run in ``logs/`` of the output, which is made here."""
+    output_dir = settings.output_dir
     path = output_dir / "logs" / f"metsatlas_{run_id}.log"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{banner}\n{json.dumps(asdict(settings), default=str)}\n", encoding="utf-8")
         kept = logging.FileHandler(path, encoding="utf-8")
     except OSError as error:
         raise OutputError(
@@ -119,23 +121,19 @@ def _run(settings: RunSettings, *, must_validate: bool) -> int:
     device, words = settle_device(settings.device)
     settings = replace(settings, device=device)
     run_id = f"{datetime.now().astimezone():%Y%m%d-%H%M%S}_{uuid.uuid4()}"
-    logger.info(
-        "metsatlas %s; device %s; %d process(es) x %d thread(s); atlas %s; seed %d; run %s",
-        version("metsatlas"),
-        words,
-        settings.n_processes,
-        settings.n_threads,
-        _check_atlas(settings.atlas),
-        settings.random_seed,
-        run_id,
+    banner = (
+        f"metsatlas {version('metsatlas')}; device {words}; {settings.n_processes} process(es) x "
+        f"{settings.n_threads} thread(s); atlas {_check_atlas(settings.atlas)}; "
+        f"seed {settings.random_seed}; run {run_id}"
     )
+    logger.info("%s", banner)
     if must_validate and "participant" in settings.levels:
         from bidsapp.bids.validate import validate_dataset
 
         validate_dataset(settings.selection.bids_dir)
     found = _find(settings.selection) if "participant" in settings.levels else []
     tally = Tally()
-    with _log_file(settings.output_dir, run_id):
+    with _log_file(settings, run_id, banner):
         logger.debug("settings: %s", settings)
         if "participant" in settings.levels:
             _participant_level(found, settings, run_id, tally)

@@ -119,7 +119,10 @@ def test_the_run_id_is_the_time_and_names_the_log(
     run_id = worked[0].run_id
     time.strptime(run_id.split("_")[0], "%Y%m%d-%H%M%S")
     log = (tmp_path / "out" / "logs" / f"metsatlas_{run_id}.log").read_text()
-    assert "metsatlas finished: 3 ok" in log
+    first, second, *_, last = log.splitlines()
+    assert first.startswith("metsatlas 0.")
+    assert json.loads(second)["selection"]["bids_dir"] == str(worked[0].settings.selection.bids_dir)
+    assert "metsatlas finished: 3 ok" in last
     assert not logging.getLogger("bidsapp").handlers
 
 

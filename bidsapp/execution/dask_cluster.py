@@ -4,6 +4,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import dask
@@ -49,6 +50,7 @@ def apply_on_cluster(
         If no worker starts.
     """
     choices = {
+        "temporary-directory": str(folder),
         "distributed.scheduler.allowed-failures": 0,
         "distributed.worker.multiprocessing-method": "spawn",
         "distributed.admin.log-format": "%(message)s",
@@ -66,13 +68,20 @@ def apply_on_cluster(
         ) as cluster,
         Client(cluster) as client,
     ):
-        client.forward_logging("bidsapp", level=logging.getLogger("bidsapp").getEffectiveLevel())
-        yield from _feed(client, function, items, describe)
+        level = logging.getLogger("bidsapp").getEffectiveLevel()
+        client.forward_logging("bidsapp", level=level)
+        yield from _feed(client, partial(_attempt_aloud, level, function), items, describe)
+
+
+def _attempt_aloud(level: int, function: Callable[[Item], Value], item: Item) -> Outcome[Item, Value]:
+    """Let a worker, which starts with no notion of it, log what this process logs."""
+    logging.getLogger("bidsapp").setLevel(level)
+    return attempt(function, item)
 
 
 def _feed(
     client: Client,
-    function: Callable[[Item], Value],
+    function: Callable[[Item], Outcome[Item, Value]],
     items: Sequence[Item],
     describe: Callable[[Item], str],
 ) -> Iterator[Outcome[Item, Value]]:
@@ -85,7 +94,7 @@ def _feed(
             if left:
                 item = left.pop()
                 future = client.submit(
-                    attempt, function, item, workers=[address], allow_other_workers=True, pure=False
+                    function, item, workers=[address], allow_other_workers=True, pure=False
                 )
                 running[future] = (address, item)
         if not running:

@@ -83,7 +83,7 @@ def test_what_workers_log_is_heard_here(
     work: Callable[[str], str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="bidsapp"):
-        outcomes(work, ["log", "bad"], 2, tmp_path)
+        outcomes(work, ["log", "bad"], 2, tmp_path / "scratch")
     assert "heard from the worker" in caplog.text
     assert "1 failed, 0 left" in caplog.text
     assert "sub-bad failed: " in caplog.text

@@ -24,7 +24,7 @@ def work(item: str) -> str:
     if item == "threads":
         return os.environ.get("OMP_NUM_THREADS", "unset")
     if item == "log":
-        logging.getLogger("bidsapp.test").warning("heard from the worker")
+        logging.getLogger("bidsapp.test").info("heard from the worker")
     time.sleep(0.1)
     return f"{item} in {os.getpid()}"
 
