@@ -28,6 +28,7 @@ from bidsapp.cohort import (
 from bidsapp.images.volume import Volume
 from bidsapp.reports.group import GroupPage, write_group_report
 from bidsapp.settings import RunSettings
+from bidsapp.statistics.clustered import FEW_PATIENTS
 from bidsapp.statistics.heterogeneity import HeterogeneityTest
 from bidsapp.statistics.regions import PAPER
 from bidsapp.statistics.strata import REGION_COLUMNS, StratumAnalysis, analyse_stratum, compare_centres
@@ -89,7 +90,8 @@ def run_group(settings: RunSettings) -> Path:
     lesions = gather_lesions(patients, sites)
     strata, heterogeneity = analyse(lesions, atlas, seed=settings.random_seed)
     found = describe_patients(patients, sites, output_dir, atlas.name)
-    cohort = Cohort(found, lesions, strata, heterogeneity, (*notes, *site_notes))
+    notes += [*site_notes, *few_patients(strata[COMBINED])]
+    cohort = Cohort(found, lesions, strata, heterogeneity, tuple(notes))
     n_patients = count_patients(patients, output_dir, atlas)
     save_tables(cohort, settings, atlas)
     save_frequency(n_patients, int((found["status"] == "used").sum()), output_dir, atlas.name)
@@ -123,6 +125,16 @@ def analyse(
         name = f"{centre} (centre)" if centre == COMBINED else str(centre)
         strata[name] = analyse_stratum(lesions[lesions["site"] == centre], volumes)
     return strata, compare_centres(lesions, volumes.index, seed=seed)
+
+
+def few_patients(whole: StratumAnalysis) -> list[str]:
+    """Warn when most lesions come from a few patients."""
+    if whole.n_lesions == whole.n_off_structure or whole.effective_patients >= FEW_PATIENTS:
+        return []
+    weight = f"The cohort weighs as much as {whole.effective_patients:.1f} patients with equally many lesions"
+    return [
+        f"{weight}: the clustered analysis is careful below {FEW_PATIENTS} and finds only strong preferences."
+    ]
 
 
 def save_tables(cohort: Cohort, settings: RunSettings, atlas: AtlasPack) -> None:

@@ -41,7 +41,8 @@ REGION_COLUMNS: Mapping[str, str] = MappingProxyType(
         "bonferroni_p_value": "Paper preset: chi2_p_value times the number of tested regions, at most 1.",
         "significant": "Paper preset: whether bonferroni_p_value is below alpha.",
         "reason": "Why the paper preset leaves the region out; n/a if it does not.",
-        "icc": "How alike the lesions of a patient are: intraclass correlation, at least the pooled one.",
+        "icc": "How alike the lesions of a patient are: intraclass correlation, at least the pooled one; it "
+        "errs upwards with fewer than 20 effective patients.",
         "design_effect": "Lesions of this cohort that weigh as much as one independent lesion.",
         "clustered_ratio_low": "Lower end of the 95 % interval of ratio, lesions divided by design_effect.",
         "clustered_ratio_high": "Upper end of the 95 % interval of ratio, lesions divided by design_effect.",

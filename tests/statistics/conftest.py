@@ -1,4 +1,6 @@
+import gc
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,14 @@ import pandas as pd
 import pytest
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "table4.json"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quick_collection() -> Iterator[None]:
+    """Spare statsmodels' calls of the garbage collector the objects of all imported libraries."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

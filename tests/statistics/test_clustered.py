@@ -130,13 +130,13 @@ def test_the_largest_icc_turns_into_the_largest_design_effect() -> None:
 def test_under_clustering_the_naive_test_finds_too_much_and_ours_does_not() -> None:
     rng = np.random.default_rng(4)
     settings = RegionSettings(alpha=0.05, minimum_count=0)
-    n_cohorts, naive, ours = 100, 0, 0
+    n_cohorts, naive, ours = 200, 0, 0
     for _ in range(n_cohorts):
         counts = null_cohort(rng, FRACTIONS, 60, 0.3)
         naive += region_table(counts.sum(), FRACTIONS, settings)["significant"].any()
         ours += clustered_table(counts, FRACTIONS, settings)["clustered_significant"].any()
     assert naive / n_cohorts > 0.15
-    assert ours / n_cohorts <= 0.06
+    assert ours / n_cohorts <= 0.07  # nominal 0.05, standard error 0.015
 
 
 @pytest.mark.parametrize(("probability", "icc"), [(0.0, 0.1), (1.0, 0.1), (0.5, 1.0), (0.5, -0.1)])
