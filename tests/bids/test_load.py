@@ -293,3 +293,11 @@ def test_nothing_lies_inside_anything():
     space = Space((2, 3, 4), np.eye(4))
     empty, full = Volume(np.zeros((2, 3, 4)), space), Volume(np.ones((2, 3, 4)), space)
     assert fraction_inside(empty, full) == 1.0
+
+
+@pytest.mark.parametrize(("margin_mm", "expected"), [(0.0, 0.5), (1.4, 0.5), (1.6, 0.75), (4.6, 1.0)])
+def test_a_margin_widens_the_box_by_millimetres(margin_mm, expected):
+    space = Space((1, 1, 4), np.diag([2.0, 2.0, 3.0, 1.0]))
+    line, half = np.ones((1, 1, 4)), np.array([[[1, 1, 0, 0]]])
+    found = fraction_inside(Volume(line, space), Volume(half, space), margin_mm=margin_mm, only_labelled=True)
+    assert found == pytest.approx(expected)
