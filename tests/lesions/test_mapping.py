@@ -148,3 +148,12 @@ def test_the_voxel_that_holds_the_point_decides() -> None:
     labels = Volume(data, Space((4, 5, 6), np.diag([2.0, 1.0, 3.0, 1.0])))
     assert locate(warped_at((2.9, 2.4, 10.4)), labels).centroid == 11
     assert locate(warped_at((3.1, 2.4, 10.4)), labels).centroid == 0
+
+
+def test_of_several_structures_within_reach_the_nearest_wins_and_a_tie_goes_to_the_first() -> None:
+    data = np.zeros((9, 9, 9), dtype=np.uint8)
+    data[2, 4, 4], data[5, 4, 4] = 11, 12
+    labels = Volume(data, centred_space((9, 9, 9)))
+    assert locate(warped_at((0.0, 0.0, 0.0)), labels).nearest == 12
+    data[5, 4, 4], data[6, 4, 4] = 0, 4
+    assert locate(warped_at((0.0, 0.0, 0.0)), labels).nearest == 4
