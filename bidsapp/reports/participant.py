@@ -331,7 +331,7 @@ def _close_up(page: ParticipantPage, lesion: pd.Series) -> CloseUp:
         ("atlas / native", f"{atlas / native:.2f}" if native > 0 else "n/a"),
         ("volume factor", cell(factor, 2).text),
     )
-    level = "fail" if not atlas > 0 else THRESHOLDS["volume_factor"].judge(factor)
+    level = THRESHOLDS["volume_factor"].judge(factor)
     text = (
         f"Lesion {lesion['lesion']} in axial close-ups: native, after the affine step, aligned. {CONVENTION}"
     )

@@ -217,7 +217,8 @@ def lesion_checks(lesions: pd.DataFrame, lesion_mask: Volume | None, fixed_label
                 "volume_factor",
                 extreme,
                 f"Volume factor {extreme:.2f}",
-                f"of the most changed of {len(factors)} lesions; {kept} within {limit.pass_low} to {limit.pass_high}",
+                f"of the most changed of {len(factors)} lesions; "
+                f"{kept} within {limit.pass_low} to {limit.pass_high}",
             )
         )
     mask = lesion_mask.data > 0
