@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +27,8 @@ class Selection:
     bids_dir: Path
     participants: tuple[str, ...] = ()
     sessions: tuple[str, ...] = ()
-    derivatives: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
-    filters: Mapping[str, Mapping[str, object]] = field(default_factory=lambda: MappingProxyType({}))
+    derivatives: Mapping[str, Path] = field(default_factory=dict)
+    filters: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,3 +69,67 @@ class RunSettings:
     random_seed: int = 0
     sloppy: bool = False
     atlas: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One step of the coarse-to-fine over-fitting.
+
+    Parameters
+    ----------
+    grid_mm
+        Spacing of the velocity's grid.
+    labels_mm
+        Spacing at which labels are compared (never finer than they are).
+    smoothing_mm
+        Standard deviation of the Gaussian that every update of the velocity passes through.
+    step_mm
+        Length of an update, in millimetres of velocity.
+    iterations
+        Number of updates.
+    """
+
+    grid_mm: float
+    labels_mm: float
+    smoothing_mm: float
+    step_mm: float
+    iterations: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistrationSettings:
+    """How a patient is aligned to the atlas.
+
+    Parameters
+    ----------
+    stages
+        Coarse to fine.
+    smoothness_weight
+        Of the mean squared gradient of the velocity (mm per mm), against a dissimilarity from 0 to 1.
+    volume_weight
+        Of the variance of the log Jacobian determinant within each structure.
+    squaring_steps
+        N of scaling and squaring.
+    margin_mm
+        How far the velocity's grid reaches beyond the atlas labels.
+    """
+
+    stages: tuple[Stage, ...] = (
+        Stage(grid_mm=8.0, labels_mm=4.0, smoothing_mm=8.0, step_mm=1.0, iterations=20),
+        Stage(grid_mm=4.0, labels_mm=2.0, smoothing_mm=4.0, step_mm=0.5, iterations=20),
+        Stage(grid_mm=2.0, labels_mm=1.0, smoothing_mm=2.0, step_mm=0.3, iterations=60),
+    )
+    smoothness_weight: float = 0.02
+    volume_weight: float = 1.0
+    squaring_steps: int = 6
+    margin_mm: float = 10.0
+
+    @classmethod
+    def sloppy(cls) -> "RegistrationSettings":
+        """Coarse and quick, for tests only."""
+        return cls(
+            stages=(
+                Stage(grid_mm=8.0, labels_mm=4.0, smoothing_mm=8.0, step_mm=1.0, iterations=10),
+                Stage(grid_mm=4.0, labels_mm=2.0, smoothing_mm=4.0, step_mm=0.5, iterations=15),
+            )
+        )

@@ -114,6 +114,25 @@ def non_diffeomorphic_volume_mm3(
     return -0.5 * negative / 6.0
 
 
+def folded(displacement: Float32[np.ndarray, "3 i j k"], space: Space) -> Bool[np.ndarray, "i j k"]:
+    """Flag every voxel with a tetrahedron (see `non_diffeomorphic_volume_mm3`) turned inside out.
+
+    Raises
+    ------
+    ShapeError
+        If the sizes do not fit `space`.
+    """
+    check_displacement(displacement, space)
+    edges = space.affine[:3, :3]
+    orientation = np.sign(np.linalg.det(edges))
+    flags = np.zeros(space.shape, dtype=bool)
+    for start, stop in _slabs(space.shape):
+        low, high = max(start - 1, 0), min(stop + 1, space.shape[0])
+        for determinant, owner in _ten_jacobians(displacement[:, low:high], edges, flags[low:high]):
+            np.logical_or(owner, orientation * determinant <= 0, out=owner)  # a view into the flags
+    return flags
+
+
 def _slabs(shape: tuple[int, int, int]) -> Iterator[tuple[int, int]]:
     """Cut the first axis so that a slab holds about a million voxels."""
     thickness = max(1, _SLAB_VOXELS // (shape[1] * shape[2]))

@@ -1,6 +1,7 @@
 """Alignment = affine + deformation, both directions: where every point of the atlas lies in the patient."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -71,8 +72,18 @@ class Alignment:
         target = self.space.world_to_voxel(points_mm @ back[:3, :3].T + back[:3, 3])
         to_voxels = self.space.inverse_affine[:3, :3]
         start = target + kernels.sample_vectors(self.inverse_displacement, target) @ to_voxels.T
-        field = np.einsum("ab,bijk->aijk", to_voxels, self.displacement).astype(np.float32)
-        return self.space.voxel_to_world(kernels.invert_at(field, target, start))
+        return self.space.voxel_to_world(kernels.invert_at(self._displacement_voxels, target, start))
+
+    @cached_property
+    def _displacement_voxels(self) -> Float32[np.ndarray, "3 i j k"]:
+        in_voxels: np.ndarray = np.einsum(
+            "ab,bijk->aijk", self.space.inverse_affine[:3, :3], self.displacement
+        )
+        return in_voxels.astype(np.float32)
+
+    @cached_property
+    def _determinant(self) -> Float32[np.ndarray, "i j k"]:
+        return jacobian_determinant(self.displacement, self.space)
 
     def resample(self, volume: Volume, *, onto: Space, interpolation: Interpolation) -> Volume:
         """Pull a moving volume onto a grid of the fixed world, sampling it once; 0 outside its grid."""
@@ -92,7 +103,7 @@ class Alignment:
 
         Above 1 the patient is larger there than the atlas, so tissue shrinks on its way to the atlas.
         """
-        return Volume(jacobian_determinant(self.displacement, self.space), self.space)
+        return Volume(self._determinant, self.space)
 
     def growth_at(self, points_mm: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, " n"]:
         """Local volume ratio of the way from patient to atlas at points of the moving world, affine excluded.
@@ -101,5 +112,5 @@ class Alignment:
         """
         voxels = self.space.world_to_voxel(self.moving_to_fixed(points_mm))
         inside = np.clip(voxels, 0, np.array(self.space.shape) - 1.0)
-        determinant = sample_at(self.jacobian_determinant().data, inside, "linear").astype(np.float64)
+        determinant = sample_at(self._determinant, inside, "linear").astype(np.float64)
         return 1.0 / np.maximum(determinant, 1e-6)

@@ -1,8 +1,8 @@
 """Lesion -> atlas: where a lesion lies among the structures, and how sure that is."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float64
@@ -10,11 +10,9 @@ from scipy.ndimage import map_coordinates
 
 from bidsapp.atlas.seganat import N_CLASSES, structures
 from bidsapp.geometry.space import Space
+from bidsapp.images.alignment import Alignment
 from bidsapp.images.volume import Volume
 from bidsapp.lesions.instances import Lesion
-
-if TYPE_CHECKING:
-    from bidsapp.images.alignment import Alignment
 
 SPACING_MM = 0.5
 """Lesions are warped onto a grid at least as fine: on a coarser one the smallest of them vanish."""
@@ -93,7 +91,7 @@ class Location:
         return json.dumps({name: round(share, 4) for name, share in shares})
 
 
-def warp_lesion(lesion: Lesion, space: Space, alignment: "Alignment", fixed: Space) -> WarpedLesion:
+def warp_lesion(lesion: Lesion, space: Space, alignment: Alignment, fixed: Space) -> WarpedLesion:
     """Pull one lesion onto a fine grid in atlas space.
 
     Parameters
@@ -118,6 +116,36 @@ def warp_lesion(lesion: Lesion, space: Space, alignment: "Alignment", fixed: Spa
     inside: Bool[np.ndarray, " n"] = weights >= 0.5
     volume = float(weights.sum(dtype=np.float64)) * grid.voxel_volume_mm3
     return WarpedLesion(points[inside], volume, point)
+
+
+def warped_instances(lesions: Sequence[Lesion], space: Space, alignment: Alignment, fixed: Space) -> Volume:
+    """Draw all lesions on the grid of the atlas, each with its number.
+
+    A voxel belongs to the lesion that fills at least half of it. A lesion that fills half of none keeps the
+    voxel it fills most, so that none is lost to the grid; one that nothing of arrives is not drawn.
+
+    Parameters
+    ----------
+    lesions
+        On the grid `space`.
+    space
+        Grid of the native mask.
+    alignment
+        From the atlas (fixed) to the patient (moving).
+    fixed
+        Grid of the atlas.
+    """
+    drawn = np.zeros(fixed.shape, dtype=np.uint16)
+    parts = np.ceil(np.array(fixed.voxel_sizes_mm) / SPACING_MM - 1e-6)
+    for lesion in reversed(lesions):
+        index = np.rint(fixed.world_to_voxel(warp_lesion(lesion, space, alignment, fixed).points_mm))
+        index = index[((index >= 0) & (index < fixed.shape)).all(axis=1)].astype(np.int64)
+        if not len(index):
+            continue
+        voxels, counts = np.unique(index, axis=0, return_counts=True)
+        filled = voxels[counts >= min(parts.prod() / 2, counts.max())]
+        drawn[tuple(filled.T)] = lesion.index
+    return Volume(drawn, fixed)
 
 
 def locate(warped: WarpedLesion, labels: Volume) -> Location:
@@ -169,7 +197,7 @@ def _nearest(point_mm: Float64[np.ndarray, "3"], labels: Volume) -> int:
     return int(found[candidates[order[0]]])
 
 
-def _grid_around(lesion: Lesion, space: Space, alignment: "Alignment", fixed: Space) -> Space:
+def _grid_around(lesion: Lesion, space: Space, alignment: Alignment, fixed: Space) -> Space:
     """Divide the atlas voxels around a lesion's warped corners; the grid may reach beyond the atlas."""
     corners = (lesion.voxels[:, None, :] + _CORNERS).reshape(-1, 3)
     reached = fixed.world_to_voxel(

@@ -5,18 +5,15 @@ shrinks the lesion.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from scipy.ndimage import distance_transform_edt
 
 from bidsapp.geometry.space import Space
+from bidsapp.images.alignment import Alignment
 from bidsapp.images.volume import Volume
 from bidsapp.lesions.instances import Lesion
-
-if TYPE_CHECKING:
-    from bidsapp.images.alignment import Alignment
 
 RING_MM = 10.0
 
@@ -54,7 +51,7 @@ def jacobian_ratio(
     lesion: Lesion,
     lesions: Sequence[Lesion],
     space: Space,
-    alignment: "Alignment",
+    alignment: Alignment,
     brain: Volume | None = None,
 ) -> float:
     """Mean growth inside a lesion over mean growth in the 10 mm of tissue around it.

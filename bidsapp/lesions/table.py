@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,14 +10,12 @@ import pandas as pd
 from bidsapp.atlas.pack import AtlasPack
 from bidsapp.atlas.seganat import structures
 from bidsapp.geometry.space import Space
+from bidsapp.images.alignment import Alignment
 from bidsapp.images.volume import Volume
 from bidsapp.lesions.instances import Lesion
 from bidsapp.lesions.junction import junction_distances_mm
 from bidsapp.lesions.mapping import OUTSIDE, Location, WarpedLesion, labels_at, locate, warp_lesion
 from bidsapp.lesions.preservation import jacobian_ratio, volume_factor
-
-if TYPE_CHECKING:
-    from bidsapp.images.alignment import Alignment
 
 LESION_COLUMNS: Mapping[str, str] = MappingProxyType(
     {
@@ -86,7 +83,7 @@ class LesionScan:
     brain: Volume | None = None
 
 
-def lesion_table(scan: LesionScan, alignment: "Alignment", atlas: AtlasPack) -> pd.DataFrame:
+def lesion_table(scan: LesionScan, alignment: Alignment, atlas: AtlasPack) -> pd.DataFrame:
     """Measure every lesion of a scan in the patient and in the atlas.
 
     Parameters
@@ -128,7 +125,7 @@ def _kind(name: str) -> str:
     return "float64" if name.endswith(("_mm", "_mm3", "_factor", "_ratio", "_fraction")) else "object"
 
 
-def _row(lesion: Lesion, scan: LesionScan, alignment: "Alignment", atlas: AtlasPack) -> dict[str, object]:
+def _row(lesion: Lesion, scan: LesionScan, alignment: Alignment, atlas: AtlasPack) -> dict[str, object]:
     warped = warp_lesion(lesion, scan.space, alignment, atlas.labels.space)
     affine_volume = lesion.volume_mm3 / float(abs(np.linalg.det(alignment.affine[:3, :3])))
     return {

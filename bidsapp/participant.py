@@ -1,0 +1,303 @@
+"""THE STORY of one scan, top to bottom: read it, align it, carry its lesions to the atlas, measure, show."""
+
+import logging
+import shlex
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from bidsapp.atlas.builtin import load_builtin
+from bidsapp.atlas.pack import AtlasPack, load_pack
+from bidsapp.bids.description import app_version, image_sidecar, is_virtual, write_dataset_files
+from bidsapp.bids.find import SubjectFiles
+from bidsapp.bids.load import LoadedSubject, load_subject
+from bidsapp.bids.names import Kind, LogKind, bids_uri, log_path, output_path, scan_name
+from bidsapp.bids.save import lesion_lookup, save_json, save_labels, save_structures, save_table, save_volume
+from bidsapp.bids.transforms import write_fixed_to_moving, write_moving_to_fixed
+from bidsapp.images.alignment import Alignment
+from bidsapp.images.volume import Volume
+from bidsapp.lesions.healing import heal_labels
+from bidsapp.lesions.instances import find_lesions, instance_map
+from bidsapp.lesions.mapping import warped_instances
+from bidsapp.lesions.table import LESION_COLUMNS, LesionScan, lesion_table
+from bidsapp.metrics.measurements import STRUCTURE_COLUMNS, SUMMARY_COLUMNS, Measurements, measure
+from bidsapp.registration.affine import align_affine
+from bidsapp.registration.deformable import Convergence, align_deformable
+from bidsapp.reports.participant import ParticipantPage, write_participant_report
+from bidsapp.settings import RegistrationSettings, RunSettings
+
+logger = logging.getLogger(__name__)
+
+CONVERGENCE_COLUMNS: Mapping[str, str] = {
+    "level": "Stage of the coarse-to-fine over-fitting, 1 is the coarsest.",
+    "iteration": "Update of the velocity, counted over all stages.",
+    "dissimilarity": "One minus the mean soft Dice overlap of the structures.",
+    "smoothness": "Weighted mean squared gradient of the velocity.",
+    "volume_preservation": "Weighted variance of the log Jacobian determinant within each structure.",
+}
+
+
+@dataclass(frozen=True)
+class ParticipantJob:
+    """One scan to work on.
+
+    Parameters
+    ----------
+    files
+        The scan and what belongs to it.
+    settings
+        Of the run.
+    run_id
+        Names the log folder.
+    """
+
+    files: SubjectFiles
+    settings: RunSettings
+    run_id: str
+
+
+@dataclass(frozen=True)
+class Warped:
+    """What arrives on the atlas grid.
+
+    Parameters
+    ----------
+    t1w, affine_t1w
+        Intensities after both steps, and after the affine step alone.
+    labels, affine_labels
+        SegAnat labels, likewise.
+    lesions, affine_lesions
+        Lesion numbers, likewise; None without a mask.
+    """
+
+    t1w: Volume
+    affine_t1w: Volume
+    labels: Volume
+    affine_labels: Volume
+    lesions: Volume | None
+    affine_lesions: Volume | None
+
+
+def process_participant(job: ParticipantJob) -> Mapping[str, float | int | str]:
+    """Align one scan to the atlas, carry its lesions there, measure, save and draw.
+
+    Returns
+    -------
+    summary
+        The figures of the alignment, as in ``desc-registration_metrics.tsv``.
+
+    Raises
+    ------
+    MetsAtlasError
+        If the scan, its label map or its mask cannot be used, or the output cannot be written.
+    """
+    started = time.monotonic()
+    torch.set_num_threads(job.settings.n_threads)
+    registration = RegistrationSettings.sloppy() if job.settings.sloppy else RegistrationSettings()
+    atlas = load_pack(job.settings.atlas) if job.settings.atlas else load_builtin()
+    subject = load_subject(job.files)
+    scan = find_scan_lesions(subject)
+    convergence: list[Convergence] = []
+    alignment = align(subject, atlas, registration, job.settings.device, convergence)
+    warped = warp(subject, scan, alignment, atlas)
+    measurements = measure(
+        atlas.labels,
+        warped.affine_labels,
+        warped.labels,
+        displacement=alignment.displacement,
+        inverse_displacement=alignment.inverse_displacement,
+        space=alignment.space,
+    )
+    lesions = lesion_table(scan, alignment, atlas)
+    save_images(job, subject, warped, alignment, atlas)
+    history = save_tables(job, measurements, lesions, convergence, atlas.name)
+    seconds = time.monotonic() - started
+    page = draw_page(
+        job, (subject, scan, warped, alignment), (measurements, lesions, history), atlas, seconds
+    )
+    write_participant_report(page, _path(job, Kind.REPORT, atlas.name))
+    save_json(
+        {"status": "done", "seconds": round(seconds, 1), "version": app_version()},
+        log_path(*_scan(job), LogKind.STATUS, job.run_id),
+    )
+    return measurements.summary
+
+
+def find_scan_lesions(subject: LoadedSubject) -> LesionScan:
+    """Separate the lesions of a scan in native space."""
+    files, mask = subject.files, subject.lesion_mask
+    if mask is None:
+        return LesionScan(files.subject, files.session, (), subject.labels.space, subject.labels)
+    lesions = find_lesions(mask, subject.lesion_mask_kind)
+    healed = heal_labels(subject.labels, mask)
+    return LesionScan(files.subject, files.session, lesions, mask.space, healed)
+
+
+def align(
+    subject: LoadedSubject,
+    atlas: AtlasPack,
+    settings: RegistrationSettings,
+    device: str,
+    convergence: list[Convergence],
+) -> Alignment:
+    """Find where every point of the atlas lies in the patient, from the label maps, lesions healed over."""
+    mask = subject.lesion_mask
+    moving = subject.labels if mask is None else heal_labels(subject.labels, mask)
+    start = align_affine(atlas.labels, moving, device=device)
+    return align_deformable(
+        atlas.labels, moving, start, settings, device=device, on_update=convergence.append
+    )
+
+
+def warp(subject: LoadedSubject, scan: LesionScan, alignment: Alignment, atlas: AtlasPack) -> Warped:
+    """Sample the native scan once, through both steps; and once more through the affine alone, to compare."""
+    still, onto = alignment.affine_only(), atlas.template.space
+    has_lesions = bool(scan.lesions)
+    return Warped(
+        t1w=alignment.resample(subject.t1w, onto=onto, interpolation="linear"),
+        affine_t1w=still.resample(subject.t1w, onto=onto, interpolation="linear"),
+        labels=alignment.resample(subject.labels, onto=onto, interpolation="nearest"),
+        affine_labels=still.resample(subject.labels, onto=onto, interpolation="nearest"),
+        lesions=warped_instances(scan.lesions, scan.space, alignment, onto) if has_lesions else None,
+        affine_lesions=warped_instances(scan.lesions, scan.space, still, onto) if has_lesions else None,
+    )
+
+
+def save_images(
+    job: ParticipantJob, subject: LoadedSubject, warped: Warped, alignment: Alignment, atlas: AtlasPack
+) -> None:
+    """Write the dataset's own files, the images in atlas space and the transforms both ways."""
+    selection = job.settings.selection
+    write_dataset_files(selection.bids_dir, job.settings.output_dir, selection.derivatives)
+    name, onto = atlas.name, atlas.template.space
+    virtual = {"Virtual": True} if is_virtual(selection.bids_dir) else {}
+
+    def note(kind: Kind) -> dict[str, object]:
+        used = [job.files.t1w]
+        if kind is Kind.STRUCTURES and job.files.labels:
+            used = [job.files.labels]
+        elif "LESION" in kind.name and job.files.lesion_mask:
+            used = [job.files.lesion_mask]
+        return {**image_sidecar(kind, name, onto, [_source(job, path) for path in used]), **virtual}
+
+    save_volume(warped.t1w, _path(job, Kind.WARPED_T1W, name), note(Kind.WARPED_T1W))
+    save_structures(warped.labels, _path(job, Kind.STRUCTURES, name), note(Kind.STRUCTURES))
+    save_volume(alignment.jacobian_determinant(), _path(job, Kind.JACOBIAN, name), note(Kind.JACOBIAN))
+    if warped.lesions and subject.lesion_mask:
+        found = [int(number) for number in np.unique(warped.lesions.data) if number]
+        lookup, path = lesion_lookup(found), _path(job, Kind.LESION_INSTANCES, name)
+        save_labels(warped.lesions, lookup, path, note(Kind.LESION_INSTANCES))
+        mask = Volume(warped.lesions.data > 0, onto)
+        save_volume(mask, _path(job, Kind.LESION_MASK, name), note(Kind.LESION_MASK))
+        native = Volume(subject.lesion_mask.data != 0, subject.lesion_mask.space)
+        save_volume(native, _path(job, Kind.NATIVE_LESION_MASK, name), note(Kind.NATIVE_LESION_MASK))
+    path = _path(job, Kind.FIXED_TO_MOVING, name)
+    write_fixed_to_moving(alignment.affine, alignment.displacement, alignment.space, path, name)
+    path = _path(job, Kind.MOVING_TO_FIXED, name)
+    write_moving_to_fixed(alignment.affine, alignment.inverse_displacement, alignment.space, path, name)
+
+
+def save_tables(
+    job: ParticipantJob,
+    measurements: Measurements,
+    lesions: pd.DataFrame,
+    convergence: list[Convergence],
+    atlas: str,
+) -> pd.DataFrame:
+    """Write every table of the scan, the lesions last: their table says that the scan is done."""
+    summary = pd.DataFrame([dict(measurements.summary)])
+    save_table(summary, _path(job, Kind.REGISTRATION_METRICS, atlas), SUMMARY_COLUMNS)
+    save_table(measurements.structures, _path(job, Kind.STRUCTURE_METRICS, atlas), STRUCTURE_COLUMNS)
+    history = pd.DataFrame(
+        [{"level": update.stage, "iteration": update.iteration, **update.terms} for update in convergence]
+    )
+    save_table(history, _path(job, Kind.CONVERGENCE_METRICS, atlas), CONVERGENCE_COLUMNS)
+    save_json(asdict(job.settings), log_path(*_scan(job), LogKind.SETTINGS, job.run_id))
+    save_table(lesions, _path(job, Kind.LESION_METRICS, atlas), LESION_COLUMNS)
+    return history
+
+
+def draw_page(
+    job: ParticipantJob,
+    images: tuple[LoadedSubject, LesionScan, Warped, Alignment],
+    tables: tuple[Measurements, pd.DataFrame, pd.DataFrame],
+    atlas: AtlasPack,
+    seconds: float,
+) -> ParticipantPage:
+    """Lay out everything the page of this scan shows."""
+    subject, scan, warped, alignment = images
+    measurements, lesions, history = tables
+    registration = RegistrationSettings.sloppy() if job.settings.sloppy else RegistrationSettings()
+    root = job.settings.selection.bids_dir
+    inputs = [("T1w", _relative(job.files.t1w, root), "; ".join(job.files.notes))]
+    if job.files.labels:
+        inputs.append(("anatomical labels", _relative(job.files.labels, root), ""))
+    if job.files.lesion_mask:
+        inputs.append(("lesion mask", _relative(job.files.lesion_mask, root), subject.lesion_mask_kind))
+    return ParticipantPage(
+        title=scan_name(job.files.subject, job.files.entities).replace("_", " "),
+        virtual=is_virtual(root),
+        inputs=tuple(inputs),
+        template=atlas.template,
+        warped_affine=warped.affine_t1w,
+        warped=warped.t1w,
+        fixed_labels=atlas.labels,
+        warped_labels=warped.labels,
+        affine_labels=warped.affine_labels,
+        lesion_mask=warped.lesions,
+        affine_lesion_mask=warped.affine_lesions,
+        t1w=subject.t1w,
+        native_lesion_mask=instance_map(scan.lesions, scan.space) if scan.lesions else None,
+        jacobian=alignment.jacobian_determinant(),
+        structures=measurements.structures,
+        summary=measurements.summary,
+        lesions=lesions,
+        convergence=history,
+        warnings=subject.warnings,
+        methods={
+            "version": app_version(),
+            "atlas": atlas.name,
+            "spacing_mm": registration.stages[-1].grid_mm,
+            "iterations": len(history),
+            "smoothness_weight": registration.smoothness_weight,
+            "volume_weight": registration.volume_weight,
+            "device": job.settings.device,
+        },
+        provenance={
+            "version": app_version(),
+            "command": shlex.join(["metsatlas", *sys.argv[1:]]),
+            "device": job.settings.device,
+            "seconds": f"{seconds:.0f}",
+            "atlas": atlas.name,
+            **{f"sha256 of {name}": checksum for name, checksum in atlas.checksums.items()},
+        },
+        displacement_mm=alignment.displacement,
+        affine=alignment.affine,
+    )
+
+
+def _scan(job: ParticipantJob) -> tuple[Path, str, Mapping[str, str]]:
+    return job.settings.output_dir, job.files.subject, job.files.entities
+
+
+def _path(job: ParticipantJob, kind: Kind, atlas: str) -> Path:
+    return output_path(*_scan(job), kind, atlas)
+
+
+def _source(job: ParticipantJob, path: Path) -> str:
+    """Name an input file as BIDS does, by the dataset it belongs to."""
+    selection = job.settings.selection
+    for name, folder in selection.derivatives.items():
+        if path.is_relative_to(folder):
+            return bids_uri(name, folder, path)
+    return bids_uri("raw", selection.bids_dir, path)
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name

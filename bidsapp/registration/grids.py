@@ -1,0 +1,117 @@
+"""Label maps and grids, prepared for the workshop."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, UInt8
+from scipy.ndimage import map_coordinates
+from torch import Tensor
+
+from bidsapp.geometry.space import Space
+from bidsapp.images.volume import Volume
+
+N_LABELS = 35
+
+
+def crop_to_labels(labels: Volume, margin_mm: float) -> Volume:
+    """Cut a label map to the box of its labels plus a margin."""
+    flags = labels.data > 0
+    box = []
+    for axis, size_mm in enumerate(labels.space.voxel_sizes_mm):
+        occupied = np.flatnonzero(flags.any(axis=tuple(other for other in range(3) if other != axis)))
+        margin = int(np.ceil(margin_mm / size_mm))
+        low, high = max(0, occupied[0] - margin), min(labels.space.shape[axis], occupied[-1] + margin + 1)
+        box.append(slice(int(low), int(high)))
+    start = np.array([[part.start for part in box]], dtype=np.float64)
+    affine = labels.space.affine.copy()
+    affine[:3, 3] = labels.space.voxel_to_world(start)[0]
+    data = np.ascontiguousarray(labels.data[tuple(box)])
+    return Volume(data, Space((data.shape[0], data.shape[1], data.shape[2]), affine))
+
+
+def pad(labels: Volume, n_voxels: int = 2) -> Volume:
+    """Surround a label map with background, so that labels at its border can fade out."""
+    affine = labels.space.affine.copy()
+    affine[:3, 3] = labels.space.voxel_to_world(np.full((1, 3), -float(n_voxels)))[0]
+    data = np.pad(labels.data, n_voxels)
+    return Volume(data, Space((data.shape[0], data.shape[1], data.shape[2]), affine))
+
+
+def coarsen(labels: Volume, spacing_mm: float) -> Volume:
+    """Keep every n-th label along each axis, n chosen to come close to `spacing_mm`; never refines."""
+    factors = [max(1, round(spacing_mm / size)) for size in labels.space.voxel_sizes_mm]
+    factors = [min(factor, size) for factor, size in zip(factors, labels.space.shape, strict=True)]
+    starts = [factor // 2 for factor in factors]
+    kept = tuple(slice(start, None, factor) for start, factor in zip(starts, factors, strict=True))
+    data = np.ascontiguousarray(labels.data[kept])
+    affine = labels.space.affine @ np.diag([*factors, 1.0])
+    affine[:3, 3] = labels.space.voxel_to_world(np.array([starts], dtype=np.float64))[0]
+    return Volume(data, Space((data.shape[0], data.shape[1], data.shape[2]), affine))
+
+
+def refine(velocity: Float[Tensor, "3 i j k"], grid: Space, onto: Space) -> Float[Tensor, "3 a b c"]:
+    """Interpolate a velocity, in voxels of `grid`, onto a finer grid of the same axes, in its voxels."""
+    shift = grid.inverse_affine @ onto.affine
+    at = np.stack(
+        np.meshgrid(
+            *[shift[axis, axis] * np.arange(onto.shape[axis]) + shift[axis, 3] for axis in range(3)],
+            indexing="ij",
+        )
+    )
+    scale = grid.voxel_sizes_mm[0] / onto.voxel_sizes_mm[0]
+    array = velocity.detach().cpu().numpy()
+    finer = np.stack([map_coordinates(part, at, order=1, mode="nearest") for part in array])
+    return torch.from_numpy((scale * finer).astype(np.float32)).to(velocity.device)
+
+
+@dataclass(frozen=True)
+class LabelPair:
+    """A fixed and a moving label map with everything `geometry.kernels.label_votes` needs.
+
+    Parameters
+    ----------
+    to_grid
+        Per axis, scale and offset from a fixed voxel to the displacement's grid.
+    fixed, moving
+        SegAnat labels.
+    maps
+        Fixed voxel to moving voxel, and displacement (voxels of its grid) to moving voxels.
+    """
+
+    to_grid: Float[Tensor, "3 2"]
+    fixed: UInt8[Tensor, "fi fj fk"]
+    moving: UInt8[Tensor, "mi mj mk"]
+    maps: tuple[Float[Tensor, "3 4"], Float[Tensor, "3 3"]]
+
+    @property
+    def fixed_volume(self) -> Float64[Tensor, " n"]:
+        """Number of fixed voxels of every label."""
+        return torch.bincount(self.fixed.flatten(), minlength=N_LABELS).double()
+
+    @property
+    def present(self) -> Tensor:
+        """Labels, background left out, that both maps have."""
+        moving = torch.bincount(self.moving.flatten(), minlength=N_LABELS)
+        both = (self.fixed_volume > 0) & (moving > 0)
+        both[0] = False
+        return both
+
+
+def pair_labels(
+    fixed: Volume, moving: Volume, affine: Float64[np.ndarray, "4 4"], grid: Space, device: str
+) -> LabelPair:
+    """Bring two label maps and a displacement grid together through `affine`, fixed world to moving world."""
+    index_map = moving.space.inverse_affine @ affine @ fixed.space.affine
+    step_map = (moving.space.inverse_affine @ affine @ grid.affine)[:3, :3]
+    shift = grid.inverse_affine @ fixed.space.affine
+    to_grid = np.stack([np.diag(shift)[:3], shift[:3, 3]], axis=1)
+
+    def tensor(array: np.ndarray) -> Tensor:
+        return torch.as_tensor(array, dtype=torch.float32, device=device)
+
+    def labels(volume: Volume) -> Tensor:
+        return torch.from_numpy(volume.data.astype(np.uint8)).to(device)
+
+    maps = tensor(index_map[:3]), tensor(step_map)
+    return LabelPair(tensor(to_grid), labels(fixed), labels(moving), maps)
