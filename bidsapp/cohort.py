@@ -187,7 +187,7 @@ def _choose_scan(
     entities, lesions = next((scan for scan in scans if len(scan[1])), scans[0])
     mask = output_path(output_dir, subject, entities, Kind.LESION_MASK, atlas_name)
     if not len(lesions) and not mask.is_file():
-        return Patient(subject, {}, None, "no lesion mask"), ""
+        return Patient(subject, {}, None, "no lesion mask, or an empty one"), ""
     if len(scans) == 1:
         return Patient(subject, entities, lesions), ""
     name = "_".join(f"{key}-{label}" for key, label in entities.items()) or "the one without entities"

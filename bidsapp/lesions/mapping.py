@@ -33,7 +33,8 @@ class WarpedLesion:
     Parameters
     ----------
     points_mm
-        World position of the points of a fine grid inside the lesion (interpolated mask at least one half).
+        World position of the points of a fine grid inside the lesion: the interpolated mask is at least half
+        its largest value there, which is 1 for all but lesions of a few voxels.
     volume_mm3
         Sum of the interpolated mask times the volume of a grid cell: exact under a shift, also for lesions
         of a few voxels. 0 where nothing arrives.
@@ -113,7 +114,7 @@ def warp_lesion(lesion: Lesion, space: Space, alignment: Alignment, fixed: Space
     points = grid.voxel_centres_mm()
     native = space.world_to_voxel(alignment.fixed_to_moving(points)) - first
     weights = map_coordinates(indicator, native.T, order=1, mode="constant", cval=0.0)
-    inside: Bool[np.ndarray, " n"] = weights >= 0.5
+    inside: Bool[np.ndarray, " n"] = (weights > 0) & (weights >= 0.5 * weights.max())
     volume = float(weights.sum(dtype=np.float64)) * grid.voxel_volume_mm3
     return WarpedLesion(points[inside], volume, point)
 
