@@ -1,0 +1,1 @@
+"""What MetsAtlas measures of itself: cases, their results, and the figures that are published."""

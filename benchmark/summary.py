@@ -1,0 +1,170 @@
+"""python -m benchmark.summary: one list of the project's figures, from all results."""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.measure import RESULTS
+from bidsapp.bids.save import save_json
+from bidsapp.errors import DataError, MetsAtlasError, MissingInputError
+
+NAME = "summary.json"
+
+logger = logging.getLogger("benchmark")
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One published number and where it comes from.
+
+    Parameters
+    ----------
+    name
+        ``case.what``, never changed once published.
+    words
+        What it is, for readers.
+    unit
+        "1" for a pure number.
+    value, n
+        Where value and sample size stand in the result of the case, keys joined by dots.
+    """
+
+    name: str
+    words: str
+    unit: str
+    value: str
+    n: str
+
+    @property
+    def source(self) -> str:
+        """The result it is read from: the file of its case."""
+        return f"{self.name.partition('.')[0]}.json"
+
+
+FIGURES: tuple[Figure, ...] = (
+    Figure(
+        "real.affine.dsc_mean", "Dice after the affine step, mean",
+        "1", "aggregates.dice_affine_mean.mean", "n_subjects",
+    ),
+    Figure(
+        "real.final.dsc_mean", "Dice after both steps, mean",
+        "1", "aggregates.dice_mean.mean", "n_subjects",
+    ),
+    Figure(
+        "real.final.dsc_min", "Dice after both steps, worst scan",
+        "1", "aggregates.dice_mean.min", "n_subjects",
+    ),
+    Figure(
+        "real.final.folded_fraction_max", "Folded share of the brain, worst scan",
+        "1", "aggregates.folded_fraction.max", "n_subjects",
+    ),
+    Figure("real.subjects", "Real scans aligned", "1", "n_subjects", "n_subjects"),
+    Figure(
+        "virtual.centre_error_mm_median", "Lesion centre in the atlas against the truth, median",
+        "mm", "errors.centre_error_mm.median", "n_lesions",
+    ),
+    Figure("demo.wall_seconds", "`make demo`, from clone to reports", "s", "run.wall_seconds", "n"),
+)  # fmt: skip
+"""To publish another number, add a line: everything else follows from it."""
+
+
+def load_results(folder: Path) -> dict[str, Mapping[str, object]]:
+    """Read every result the figures come from, as far as it is there.
+
+    Raises
+    ------
+    DataError
+        If one is no JSON object, or was measured with ``--sloppy``.
+    """
+    found: dict[str, Mapping[str, object]] = {}
+    for name in dict.fromkeys(figure.source for figure in FIGURES):
+        path = folder / name
+        if not path.is_file():
+            continue
+        found[name] = load_json(path)
+        if found[name].get("sloppy"):
+            raise DataError(f"{name} must not be published: it was measured with --sloppy, measure again")
+    return found
+
+
+def load_json(path: Path) -> Mapping[str, object]:
+    """Read one JSON object.
+
+    Raises
+    ------
+    MissingInputError
+        If there is no such file.
+    DataError
+        If it holds something else.
+    """
+    if not path.is_file():
+        raise MissingInputError(f"no {path.name} in {path.parent}: measure first")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path} must be JSON: {error}; measure again") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path} must hold an object, got {type(content).__name__}; measure again")
+    return content
+
+
+def collect(results: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, object]]:
+    """List the figures whose results are there.
+
+    Parameters
+    ----------
+    results
+        File name to content.
+
+    Raises
+    ------
+    DataError
+        If a result lacks what a figure is read from.
+    """
+    return {
+        figure.name: {
+            "value": _look_up(results[figure.source], figure.value, figure.source),
+            "unit": figure.unit,
+            "n": _look_up(results[figure.source], figure.n, figure.source),
+            "source": figure.source,
+            "command": _look_up(results[figure.source], "provenance.command", figure.source),
+        }
+        for figure in FIGURES
+        if figure.source in results
+    }
+
+
+def _look_up(result: Mapping[str, object], keys: str, source: str) -> object:
+    """Follow keys joined by dots."""
+    found: object = result
+    for key in keys.split("."):
+        if not isinstance(found, Mapping) or found.get(key) is None:
+            raise DataError(f"{source} must hold {keys}, but has no {key}: measure again")
+        found = found[key]
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the list and return the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(prog="python -m benchmark.summary", description=__doc__)
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER")
+    folder = parser.parse_args(arguments).results
+    try:
+        figures = collect(load_results(folder))
+        if not figures:
+            raise MissingInputError(f"no result in {folder}: run python -m benchmark.measure first")
+        save_json(figures, folder / NAME)
+    except MetsAtlasError as error:
+        logger.error("%s", error)  # noqa: TRY400 (one clear line, no traceback)
+        return error.exit_status
+    logger.info("%d figures", len(figures))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
