@@ -117,7 +117,7 @@ class RegistrationSettings:
     stages: tuple[Stage, ...] = (
         Stage(grid_mm=8.0, labels_mm=4.0, smoothing_mm=8.0, step_mm=1.0, iterations=20),
         Stage(grid_mm=4.0, labels_mm=2.0, smoothing_mm=4.0, step_mm=0.5, iterations=20),
-        Stage(grid_mm=2.0, labels_mm=1.0, smoothing_mm=2.0, step_mm=0.3, iterations=60),
+        Stage(grid_mm=2.0, labels_mm=1.0, smoothing_mm=1.6, step_mm=0.3, iterations=60),
     )
     smoothness_weight: float = 0.02
     volume_weight: float = 1.0

@@ -110,9 +110,9 @@ def _descend(
     weights = _gaussian(stage.smoothing_mm / stage.grid_mm, start.device)
     change = torch.zeros_like(start, requires_grad=True)
     optimiser = torch.optim.Adam([change], lr=stage.step_mm / stage.grid_mm, betas=(0.9, 0.99))
-    for _ in range(stage.iterations):
+    for iteration in range(stage.iterations):
         optimiser.zero_grad()
-        terms = objective.terms(start + kernels.smooth(change, weights))
+        terms = objective.terms(start + kernels.smooth(change, weights), iteration % 2)
         torch.autograd.backward(torch.stack(list(terms.values())).sum())
         optimiser.step()
         report({name: term.item() for name, term in terms.items()})
@@ -148,7 +148,7 @@ def _both_directions(
         if n_folds == 0:
             return Alignment(affine, grid, displacement, inverse)
         _log.info("%d folded cells: smoothing the velocity around them", n_folds)
-        velocity = _calm(velocity, folds, reach_voxels=1 + attempt // 3)
+        velocity = _calm(velocity, folds, reach_voxels=1 + attempt // 8)
     raise DataError(
         f"a deformation without folds must exist, but {n_folds} cells still fold; the label map may be "
         "damaged or belong to another brain: look at it beside the T1w"
@@ -165,8 +165,8 @@ def _world_displacement(
 def _calm(
     velocity: Float[Tensor, "3 i j k"], folds: np.ndarray, *, reach_voxels: int
 ) -> Float[Tensor, "3 i j k"]:
-    """Blend the velocity, half and half, with its blur where it folds and close by."""
+    """Move the velocity a quarter of the way to its blur, where it folds and close by."""
     array = velocity.detach().cpu().numpy()
-    blend = 0.5 * binary_dilation(folds, iterations=reach_voxels).astype(np.float32)
+    blend = 0.25 * binary_dilation(folds, iterations=reach_voxels).astype(np.float32)
     blurred = np.stack([gaussian_filter(part, 1.0) for part in array])
     return torch.from_numpy(array + blend * (blurred - array)).to(velocity.device)

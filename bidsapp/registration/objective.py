@@ -36,19 +36,29 @@ class Objective:
     cell_labels: UInt8[Tensor, "ci cj ck"]
     settings: RegistrationSettings
 
-    def terms(self, velocity: Float[Tensor, "3 i j k"]) -> dict[str, Float64[Tensor, ""]]:
-        """Give every term, weighted, for a velocity in voxels of its grid."""
-        displacement = exponentiate_voxels(velocity, squaring_steps=self.settings.squaring_steps)
+    def terms(self, velocity: Float[Tensor, "3 i j k"], phase: int) -> dict[str, Float64[Tensor, ""]]:
+        """Give every term, weighted, for a velocity in voxels of its grid.
+
+        Volume is preserved on both ways, to the patient and back: what is gentle one way can fold the other.
+        `phase` (0 or 1) chooses which half of all cell corners is looked at.
+        """
+        steps = self.settings.squaring_steps
+        there = exponentiate_voxels(velocity, squaring_steps=steps)
+        back = exponentiate_voxels(-velocity, squaring_steps=steps)
         overlap, volume = kernels.label_votes(
-            displacement, self.pair.to_grid, self.pair.fixed, self.pair.moving, self.pair.maps, N_LABELS
+            there, self.pair.to_grid, self.pair.fixed, self.pair.moving, self.pair.maps, N_LABELS
         )
-        moments = kernels.log_jacobian_moments(displacement, self.cell_labels, N_LABELS)
-        counts = 4.0 * torch.bincount(self.cell_labels.flatten(), minlength=N_LABELS).double()
+        growth = torch.stack([self._uneven_growth(way, phase) for way in (there, back)]).mean()
         return {
             "dissimilarity": label_dissimilarity(overlap, volume, self.pair.fixed_volume, self.pair.present),
             "smoothness": self.settings.smoothness_weight * mean_squared_gradient(velocity).double(),
-            "volume_preservation": self.settings.volume_weight * uneven_growth(*moments, counts),
+            "volume_preservation": self.settings.volume_weight * growth,
         }
+
+    def _uneven_growth(self, displacement: Float[Tensor, "3 i j k"], phase: int) -> Float64[Tensor, ""]:
+        moments = kernels.log_jacobian_moments(displacement, self.cell_labels, N_LABELS, phase)
+        counts = 4.0 * torch.bincount(self.cell_labels.flatten(), minlength=N_LABELS).double()
+        return uneven_growth(*moments, counts)
 
 
 def label_cells(labels: Volume, grid: Space, device: str) -> UInt8[Tensor, "ci cj ck"]:

@@ -13,7 +13,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from bidsapp.geometry.kernels import cpu, reference
 
-_FOLD_FLOOR = 0.05
+_FOLD_FLOOR = 0.3
 
 
 def _is_compiled(*tensors: Tensor) -> bool:
@@ -82,18 +82,22 @@ def _placed(displacement: Tensor, to_grid: Tensor, *others: Tensor) -> tuple[Any
 
 class _LogJacobianMoments(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, displacement: Tensor, labels: Tensor, n_labels: int) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, displacement: Tensor, labels: Tensor, n_labels: int, phase: int
+    ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(displacement, labels)
-        first, second = cpu.log_jacobian_moments(_array(displacement), _array(labels), n_labels, _FOLD_FLOOR)
+        ctx.phase = phase
+        arrays = _array(displacement), _array(labels)
+        first, second = cpu.log_jacobian_moments(*arrays, n_labels, _FOLD_FLOOR, phase)
         return torch.from_numpy(first), torch.from_numpy(second)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, to_first: Tensor, to_second: Tensor) -> tuple[Tensor, None, None]:
-        displacement, labels = ctx.saved_tensors
+    def backward(ctx: Any, to_first: Tensor, to_second: Tensor) -> tuple[Tensor, None, None, None]:
+        arrays = tuple(_array(saved) for saved in ctx.saved_tensors)
         gains = _array(to_first), _array(to_second)
-        pulled = cpu.log_jacobian_moments_adjoint(_array(displacement), _array(labels), _FOLD_FLOOR, *gains)
-        return torch.from_numpy(pulled), None, None
+        pulled = cpu.log_jacobian_moments_adjoint(*arrays, _FOLD_FLOOR, ctx.phase, *gains)
+        return torch.from_numpy(pulled), None, None, None
 
 
 def compose(outer: Float[Tensor, "3 i j k"], inner: Float[Tensor, "3 i j k"]) -> Float[Tensor, "3 i j k"]:
@@ -162,13 +166,13 @@ def label_votes(
 
 
 def log_jacobian_moments(
-    displacement: Float[Tensor, "3 i j k"], labels: UInt8[Tensor, "ci cj ck"], n_labels: int
+    displacement: Float[Tensor, "3 i j k"], labels: UInt8[Tensor, "ci cj ck"], n_labels: int, phase: int
 ) -> tuple[Float64[Tensor, " n"], Float64[Tensor, " n"]]:
     """Sum, and sum of squares, of the log Jacobian determinant over the cells of every label.
 
     A cell lies between eight voxels; each of its corners has a determinant from the three edges that meet
-    there. Four corners of a cell count, the other four in the next cell. Below 0.05 the logarithm goes on as
-    its tangent, so that folds cost more, not infinitely much.
+    there. Four corners of a cell count, like the colours of a chessboard; the other four in the other phase.
+    Below 0.3 the logarithm goes on as a steep line, so that folds cost much, but not infinitely much.
 
     Parameters
     ----------
@@ -178,11 +182,13 @@ def log_jacobian_moments(
         One label a cell: sizes are one less than the displacement's.
     n_labels
         How many labels there are.
+    phase
+        0 or 1: which four corners count.
     """
     if _is_compiled(displacement):
-        moments: tuple[Tensor, Tensor] = _LogJacobianMoments.apply(displacement, labels, n_labels)
+        moments: tuple[Tensor, Tensor] = _LogJacobianMoments.apply(displacement, labels, n_labels, phase)
         return moments
-    return reference.log_jacobian_moments(displacement, labels, n_labels, _FOLD_FLOOR)
+    return reference.log_jacobian_moments(displacement, labels, n_labels, _FOLD_FLOOR, phase)
 
 
 def sample_vectors(

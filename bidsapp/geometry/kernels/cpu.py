@@ -7,6 +7,8 @@ order of the slabs: results do not depend on how many threads run.
 import numba
 import numpy as np
 
+from bidsapp.geometry.kernels.reference import STEEPNESS
+
 N_SLABS = 16
 
 _jit = numba.njit(cache=True, fastmath=True, nogil=True)
@@ -432,12 +434,13 @@ def _corner_jacobian(
 
 @_jit_parallel
 def log_jacobian_moments(
-    u: np.ndarray, labels: np.ndarray, n_labels: int, floor: float
+    u: np.ndarray, labels: np.ndarray, n_labels: int, floor: float, phase: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sum and sum of squares of the log determinant over the cells of every label.
 
     `u` (3, i, j, k) in voxels; `labels` (i - 1, j - 1, k - 1). Four of a cell's eight corners are looked at,
-    the other four in the neighbouring cell. Below `floor` the logarithm goes on as its tangent.
+    the other four in the neighbouring cells or in the other `phase`. Below `floor` the logarithm goes on as a
+    straight line, `STEEPNESS` times as steep.
     """
     _, ni, nj, nk = u.shape
     n_slabs = min(N_SLABS, ni - 1)
@@ -450,11 +453,11 @@ def log_jacobian_moments(
             for j in range(nj - 1):
                 for k in range(nk - 1):
                     label = labels[i, j, k]
-                    odd = (i + j + k) % 2
+                    odd = (i + j + k + phase) % 2
                     for corner in range(4):
                         a, b = corner // 2, corner % 2
                         det = _corner_jacobian(u, i, j, k, a, b, (a + b + odd) % 2, edges)
-                        value = np.log(det) if det > floor else log_floor + (det - floor) / floor
+                        value = np.log(det) if det > floor else log_floor + STEEPNESS * (det - floor) / floor
                         first[slab, label] += value
                         second[slab, label] += value * value
     return first.sum(axis=0), second.sum(axis=0)
@@ -462,7 +465,12 @@ def log_jacobian_moments(
 
 @_jit_parallel
 def log_jacobian_moments_adjoint(
-    u: np.ndarray, labels: np.ndarray, floor: float, to_first: np.ndarray, to_second: np.ndarray
+    u: np.ndarray,
+    labels: np.ndarray,
+    floor: float,
+    phase: int,
+    to_first: np.ndarray,
+    to_second: np.ndarray,
 ) -> np.ndarray:
     """Pull gradients with respect to both results of `log_jacobian_moments` back to `u`."""
     _, ni, nj, nk = u.shape
@@ -478,13 +486,14 @@ def log_jacobian_moments_adjoint(
             for j in range(nj - 1):
                 for k in range(nk - 1):
                     label = labels[i, j, k]
-                    odd = (i + j + k) % 2
+                    odd = (i + j + k + phase) % 2
                     for corner in range(4):
                         a, b = corner // 2, corner % 2
                         c = (a + b + odd) % 2
                         det = _corner_jacobian(u, i, j, k, a, b, c, edges)
-                        value = np.log(det) if det > floor else log_floor + (det - floor) / floor
-                        gain = (to_first[label] + 2.0 * value * to_second[label]) / max(det, floor)
+                        value = np.log(det) if det > floor else log_floor + STEEPNESS * (det - floor) / floor
+                        slope = 1.0 / det if det > floor else STEEPNESS / floor
+                        gain = (to_first[label] + 2.0 * value * to_second[label]) * slope
                         for x in range(3):
                             y, z = (x + 1) % 3, (x + 2) % 3
                             along_i = gain * (edges[y, 1] * edges[z, 2] - edges[y, 2] * edges[z, 1])

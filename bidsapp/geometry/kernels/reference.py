@@ -7,6 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+STEEPNESS = 6.0
+"""Below the floor of a determinant its logarithm goes on as a line, so many times as steep as its tangent."""
+
 
 def _corners(position: Tensor, sizes: tuple[int, ...]) -> tuple[list[Tensor], Tensor]:
     """Flat indices of the eight corners around clamped positions (3, ...) and their weights (8, ...)."""
@@ -85,11 +88,11 @@ def label_votes(
 
 
 def log_jacobian_moments(
-    displacement: Tensor, labels: Tensor, n_labels: int, floor: float
+    displacement: Tensor, labels: Tensor, n_labels: int, floor: float, phase: int
 ) -> tuple[Tensor, Tensor]:
     """Sum and sum of squares of the log determinant over the cells of every label."""
     sizes = [size - 1 for size in displacement.shape[1:]]
-    parity = _grid(labels.shape, labels).sum(dim=0) % 2
+    parity = (_grid(labels.shape, labels).sum(dim=0) + phase) % 2
     ahead = [displacement.diff(dim=axis + 1) for axis in range(3)]
     flat = labels.flatten().long()
     first = displacement.new_zeros(n_labels, dtype=torch.float64)
@@ -106,8 +109,8 @@ def log_jacobian_moments(
             unit[axis] = 1
             columns.append(edge + unit.reshape(3, 1, 1, 1))
         determinant = (columns[0] * torch.linalg.cross(columns[1], columns[2], dim=0)).sum(dim=0)
-        tangent = torch.log(torch.as_tensor(floor)) + (determinant - floor) / floor
-        value = torch.where(determinant > floor, determinant.clamp(min=floor).log(), tangent)
+        line = torch.log(torch.as_tensor(floor)) + STEEPNESS * (determinant - floor) / floor
+        value = torch.where(determinant > floor, determinant.clamp(min=floor).log(), line)
         counted = (parity == sum(bits) % 2).flatten()
         value = torch.where(counted, value.flatten(), 0).double()
         first = first.index_add(0, flat, value)
