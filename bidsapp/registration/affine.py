@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 _MIN_STRUCTURES = 6
 _MIN_VOLUME_MM3 = 30.0
 _ITERATIONS = 40
-_LABELS_MM = 3.0
+_LABELS_MM = 2.0
 
 
 def align_affine(fixed: Volume, moving: Volume, *, device: str = "cpu") -> Float64[np.ndarray, "4 4"]:

@@ -1,0 +1,55 @@
+"""Cropping, padding, thinning and refining move nothing in the world."""
+
+import numpy as np
+import torch
+
+from bidsapp.geometry.space import Space
+from bidsapp.images.volume import Volume
+from bidsapp.registration.grids import coarsen, crop_to_labels, pad, refine
+
+OBLIQUE = Space(
+    (12, 13, 14), np.array([[1.0, 0.2, 0, 50], [-0.2, 1.2, 0.1, -7], [0, -0.1, -2.0, 300], [0, 0, 0, 1]])
+)
+
+
+def marked() -> Volume:
+    data = np.zeros(OBLIQUE.shape, dtype=np.uint8)
+    data[5, 6, 7] = 9
+    return Volume(data, OBLIQUE)
+
+
+def where(labels: Volume) -> np.ndarray:
+    return labels.space.voxel_to_world(np.argwhere(labels.data == 9).astype(np.float64))
+
+
+def test_cropping_and_padding_leave_the_label_where_it_was() -> None:
+    cropped = crop_to_labels(marked(), 3.0)
+    assert cropped.data.size < marked().data.size
+    np.testing.assert_allclose(where(cropped), where(marked()))
+    np.testing.assert_allclose(where(pad(cropped)), where(marked()))
+
+
+def test_the_margin_is_counted_in_millimetres_along_each_axis() -> None:
+    assert crop_to_labels(marked(), 4.0).data.shape == tuple(
+        1 + 2 * int(np.ceil(4.0 / size)) for size in OBLIQUE.voxel_sizes_mm
+    )
+
+
+def test_thinning_keeps_every_kept_label_in_its_place_and_never_refines() -> None:
+    labels = Volume(np.arange(np.prod(OBLIQUE.shape)).reshape(OBLIQUE.shape) % 35, OBLIQUE)
+    thinned = coarsen(labels, 2.0)
+    assert thinned.data.shape == (6, 6, 14)
+    index = np.argwhere(np.ones(thinned.data.shape)).astype(np.float64)
+    back = np.rint(OBLIQUE.world_to_voxel(thinned.space.voxel_to_world(index))).astype(int)
+    np.testing.assert_array_equal(labels.data[tuple(back.T)], thinned.data.ravel())
+
+
+def test_a_velocity_keeps_its_millimetres_when_its_grid_is_refined() -> None:
+    coarse = Space((6, 7, 8), np.diag([4.0, 4.0, 4.0, 1.0]))
+    fine = coarse.with_spacing(2.0)
+    i = torch.arange(6.0).reshape(1, 6, 1, 1)
+    velocity = (0.25 * i).expand(3, 6, 7, 8).contiguous()
+    refined = refine(velocity, coarse, fine)
+    world = fine.voxel_centres_mm()[:, 0].reshape(fine.shape)
+    expected_mm = np.clip(world / 4.0, 0, 5) * 0.25 * 4.0
+    np.testing.assert_allclose(2.0 * refined[0].numpy(), expected_mm, atol=1e-5)
