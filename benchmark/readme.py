@@ -93,6 +93,7 @@ def _real_scans(real: Mapping[str, Any]) -> list[str]:
         LEGEND,
         "",
         _lesion_sentence(lesions),
+        _run_sentence(real["run"]),
         *([f"No label map, so refused with the way out: {refused}."] if refused else []),
         "",
         "</details>",
@@ -104,6 +105,11 @@ def _lesion_sentence(lesions: Mapping[str, Any]) -> str:
         f"{lesions['n']} implanted lesions: volume factor {_spread(lesions['volume_factor'])}, Jacobian "
         f"ratio to the 10 mm around {_spread(lesions['jacobian_ratio'])} (mean ± sd; 1 is preserved)."
     )
+
+
+def _run_sentence(run: Mapping[str, Any]) -> str:
+    wall, cpu, peak = (_number(run[key]) for key in ("wall_seconds", "cpu_seconds", "peak_gib"))
+    return f"The whole run: {wall} s, {cpu} processor seconds, at most {peak} GiB."
 
 
 def _spread(numbers: Mapping[str, Any]) -> str:

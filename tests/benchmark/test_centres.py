@@ -48,6 +48,12 @@ def test_two_found_at_one_place_do_not_share_a_partner() -> None:
     assert matches.extra == (1,)
 
 
+def test_two_true_ones_do_not_share_what_was_found() -> None:
+    matches = match_centres(CENTRES[[0]], np.array([[0.4, 0, 0], [0.1, 0, 0]]), tolerance_mm=1.0)
+    assert (matches.true.tolist(), matches.found.tolist()) == ([1], [0])
+    assert matches.missed == (0,)
+
+
 def test_lesions_farther_apart_than_the_tolerance_are_no_pair() -> None:
     shifted = CENTRES + np.array([1.1, 0.0, 0.0])
     assert match_centres(shifted, CENTRES, tolerance_mm=1.0).missed == (0, 1, 2)

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark import cases, measure
-from benchmark.cases import Bench, CaseSkippedError, add_unlabelled, measure_real
+from benchmark import measure
+from benchmark.cases import Bench, CaseSkippedError
 from benchmark.outcomes import complaints, describe, sum_up
 from benchmark.running import plain_environment, run_measured, run_or_complain
 from bidsapp.errors import DataError
@@ -59,31 +59,6 @@ def test_a_case_without_its_data_is_skipped(old: Path) -> None:
 @pytest.mark.parametrize("arguments", [["unknown"], ["good", "--sloppy"]])
 def test_a_command_line_that_cannot_be_meant_is_refused(old: Path, arguments: list[str]) -> None:
     assert measure.main(arguments) == 64
-
-
-def test_real_scans_that_are_not_there_are_no_failure(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cases, "SCANS", cases.ROOT.parent / "shared" / "nowhere")
-    with pytest.raises(CaseSkippedError, match="no scans at"):
-        measure_real(Bench(tmp_path))
-
-
-def test_scans_without_labels_are_put_beside_the_others(tmp_path: Path) -> None:
-    scans, bids = tmp_path / "scans", tmp_path / "bids"
-    mask = Path("derivatives", "lesions", "sub-c", "anat", "sub-c_label-lesion_mask.nii.gz")
-    for file in (scans / "sub-c" / "anat" / "sub-c_T1w.nii.gz", scans / mask):
-        file.parent.mkdir(parents=True)
-        file.touch()
-    bids.mkdir()
-    (scans / "participants.tsv").write_text("participant_id\tsite\nsub-a\tx\nsub-c\ty\n", encoding="utf-8")
-    (bids / "participants.tsv").write_text("participant_id\tsite\nsub-a\tx\n", encoding="utf-8")
-    add_unlabelled(scans, bids, ["sub-c"])
-    assert (bids / "sub-c" / "anat" / "sub-c_T1w.nii.gz").is_file()
-    assert (bids / mask).is_file()
-    assert (bids / "participants.tsv").read_text(encoding="utf-8") == (
-        "participant_id\tsite\nsub-a\tx\nsub-c\ty\n"
-    )
 
 
 def test_what_was_said_of_each_scan_is_read_from_the_newest_log(tmp_path: Path) -> None:
