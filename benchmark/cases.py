@@ -161,7 +161,7 @@ def collect_virtual(bids: Path, out: Path, ended: Ended) -> dict[str, object]:
     rows = registration_rows(out)
     n_subjects = found["subject"].nunique()
     return {
-        "data": f"virtual cohort of {n_subjects} patients, seed {COHORT_SEED}",
+        "data": f"virtual cohort of {n_subjects} patients, {len(rows)} scans, seed {COHORT_SEED}",
         "n_subjects": n_subjects,
         "n_scans": len(rows),
         "n_lesions": len(found),
