@@ -30,7 +30,7 @@ from bidsapp.metrics.measurements import STRUCTURE_COLUMNS, SUMMARY_COLUMNS, Mea
 from bidsapp.registration.affine import align_affine
 from bidsapp.registration.deformable import Convergence, align_deformable
 from bidsapp.reports.participant import ParticipantPage, write_participant_report
-from bidsapp.settings import RegistrationSettings, RunSettings
+from bidsapp.settings import RunSettings
 
 logger = logging.getLogger(__name__)
 
@@ -99,12 +99,12 @@ def process_participant(job: ParticipantJob) -> Mapping[str, float | int | str]:
     """
     started = time.monotonic()
     torch.set_num_threads(job.settings.n_threads)
-    registration = RegistrationSettings.sloppy() if job.settings.sloppy else RegistrationSettings()
     atlas = load_pack(job.settings.atlas) if job.settings.atlas else load_builtin()
     subject = load_subject(job.files)
-    scan = find_scan_lesions(subject)
+    brain = healthy_brain(subject)
+    scan = find_scan_lesions(subject, brain)
     convergence: list[Convergence] = []
-    alignment = align(subject, atlas, registration, job.settings.device, convergence)
+    alignment = align(brain, atlas, job.settings, convergence)
     warped = warp(subject, scan, alignment, atlas)
     measurements = measure(
         atlas.labels,
@@ -129,29 +129,34 @@ def process_participant(job: ParticipantJob) -> Mapping[str, float | int | str]:
     return measurements.summary
 
 
-def find_scan_lesions(subject: LoadedSubject) -> LesionScan:
+def healthy_brain(subject: LoadedSubject) -> Volume:
+    """Name the tissue under the lesions by its surroundings, so that they do not steer the alignment."""
+    if subject.lesion_mask is None:
+        return subject.labels
+    return heal_labels(subject.labels, subject.lesion_mask)
+
+
+def find_scan_lesions(subject: LoadedSubject, brain: Volume) -> LesionScan:
     """Separate the lesions of a scan in native space."""
     files, mask = subject.files, subject.lesion_mask
     if mask is None:
-        return LesionScan(files.subject, files.session, (), subject.labels.space, subject.labels)
+        return LesionScan(files.subject, files.session, (), brain.space, brain)
     lesions = find_lesions(mask, subject.lesion_mask_kind)
-    healed = heal_labels(subject.labels, mask)
-    return LesionScan(files.subject, files.session, lesions, mask.space, healed)
+    return LesionScan(files.subject, files.session, lesions, mask.space, brain)
 
 
 def align(
-    subject: LoadedSubject,
-    atlas: AtlasPack,
-    settings: RegistrationSettings,
-    device: str,
-    convergence: list[Convergence],
+    brain: Volume, atlas: AtlasPack, settings: RunSettings, convergence: list[Convergence]
 ) -> Alignment:
-    """Find where every point of the atlas lies in the patient, from the label maps, lesions healed over."""
-    mask = subject.lesion_mask
-    moving = subject.labels if mask is None else heal_labels(subject.labels, mask)
-    start = align_affine(atlas.labels, moving, device=device)
+    """Find where every point of the atlas lies in the patient, from the label maps."""
+    start = align_affine(atlas.labels, brain, device=settings.device)
     return align_deformable(
-        atlas.labels, moving, start, settings, device=device, on_update=convergence.append
+        atlas.labels,
+        brain,
+        start,
+        settings.registration,
+        device=settings.device,
+        on_update=convergence.append,
     )
 
 
@@ -233,7 +238,6 @@ def draw_page(
     """Lay out everything the page of this scan shows."""
     subject, scan, warped, alignment = images
     measurements, lesions, history = tables
-    registration = RegistrationSettings.sloppy() if job.settings.sloppy else RegistrationSettings()
     root = job.settings.selection.bids_dir
     inputs = [("T1w", _relative(job.files.t1w, root), "; ".join(job.files.notes))]
     if job.files.labels:
@@ -263,10 +267,10 @@ def draw_page(
         methods={
             "version": app_version(),
             "atlas": atlas.name,
-            "spacing_mm": registration.stages[-1].grid_mm,
+            "spacing_mm": job.settings.registration.stages[-1].grid_mm,
             "iterations": len(history),
-            "smoothness_weight": registration.smoothness_weight,
-            "volume_weight": registration.volume_weight,
+            "smoothness_weight": job.settings.registration.smoothness_weight,
+            "volume_weight": job.settings.registration.volume_weight,
             "device": job.settings.device,
         },
         provenance={

@@ -32,46 +32,6 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunSettings:
-    """Everything the command line chooses.
-
-    Parameters
-    ----------
-    selection
-        Which files of which datasets are worked on.
-    output_dir
-        The derivative dataset that is written.
-    work_dir
-        Scratch folder; nothing in it is needed after the run.
-    levels
-        "participant", "group" or both, in the order they run.
-    device
-        What torch computes on, already settled: "cpu", "cuda" or "cuda:N".
-    n_processes
-        Scans worked on at the same time.
-    n_threads
-        Threads of each process.
-    random_seed
-        Seed of every random choice of the run.
-    sloppy
-        Coarse and quick, for tests only.
-    atlas
-        Folder of the user's own atlas pack; None for the embedded one.
-    """
-
-    selection: Selection
-    output_dir: Path
-    work_dir: Path
-    levels: tuple[str, ...] = ("participant",)
-    device: str = "cpu"
-    n_processes: int = 1
-    n_threads: int = 1
-    random_seed: int = 0
-    sloppy: bool = False
-    atlas: Path | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """One step of the coarse-to-fine over-fitting.
 
@@ -133,3 +93,48 @@ class RegistrationSettings:
                 Stage(grid_mm=4.0, labels_mm=2.0, smoothing_mm=4.0, step_mm=0.5, iterations=15),
             )
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """Everything the command line chooses.
+
+    Parameters
+    ----------
+    selection
+        Which files of which datasets are worked on.
+    output_dir
+        The derivative dataset that is written.
+    work_dir
+        Scratch folder; nothing in it is needed after the run.
+    levels
+        "participant", "group" or both, in the order they run.
+    device
+        What torch computes on, already settled: "cpu", "cuda" or "cuda:N".
+    n_processes
+        Scans worked on at the same time.
+    n_threads
+        Threads of each process.
+    random_seed
+        Seed of every random choice of the run.
+    sloppy
+        Coarse and quick, for tests only.
+    atlas
+        Folder of the user's own atlas pack; None for the embedded one.
+    """
+
+    selection: Selection
+    output_dir: Path
+    work_dir: Path
+    levels: tuple[str, ...] = ("participant",)
+    device: str = "cpu"
+    n_processes: int = 1
+    n_threads: int = 1
+    random_seed: int = 0
+    sloppy: bool = False
+    atlas: Path | None = None
+
+    @property
+    def registration(self) -> RegistrationSettings:
+        """How patients are aligned in this run."""
+        return RegistrationSettings.sloppy() if self.sloppy else RegistrationSettings()
