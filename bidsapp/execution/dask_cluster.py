@@ -62,7 +62,7 @@ def apply_on_cluster(
             threads_per_worker=1,
             processes=True,
             memory_limit=None,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # any free port: None means 8787, which another run may have
             local_directory=str(folder),
             silence_logs=logging.CRITICAL,
         ) as cluster,

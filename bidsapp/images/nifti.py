@@ -3,9 +3,9 @@
 import gzip
 import math
 import zlib
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import IO, Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 from nibabel.freesurfer.mghformat import MGHHeader
@@ -182,7 +182,7 @@ def _read(path: Path) -> Volume:
         with path.open("rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
             file.seek(0)
-            stream = cast(IO[bytes], gzip.GzipFile(fileobj=file) if packed else file)
+            stream = gzip.GzipFile(fileobj=file) if packed else file
             layout, raw = _read_bytes(stream, path, packed=packed)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path} is truncated or damaged ({error}): copy or convert it again") from error
@@ -199,7 +199,9 @@ def _read(path: Path) -> Volume:
     return Volume(_scaled(values, layout), space)
 
 
-def _read_bytes(stream: IO[bytes], path: Path, *, packed: bool) -> tuple[_Layout, bytes]:
+def _read_bytes(
+    stream: gzip.GzipFile | BufferedReader, path: Path, *, packed: bool
+) -> tuple[_Layout, memoryview]:
     """Read the header, check its promises against limits and file size, then exactly what it promises."""
     head = stream.read(540)
     with np.errstate(all="ignore"):  # damaged numbers are judged below, not warned about
@@ -218,7 +220,7 @@ def _read_bytes(stream: IO[bytes], path: Path, *, packed: bool) -> tuple[_Layout
         raise DataError(f"{path} is truncated: {len(content)} of {n_bytes} bytes are there, copy it again")
     if len(stream.read(MAX_TRAILING_BYTES + 1)) > MAX_TRAILING_BYTES:
         raise DataError(f"{path} goes on after the {n_bytes} bytes its header promises: convert it again")
-    return layout, memoryview(content)[layout.offset : n_bytes]  # type: ignore[return-value]
+    return layout, memoryview(content)[layout.offset : n_bytes]
 
 
 def _read_layout(head: bytes, path: Path) -> _Layout:

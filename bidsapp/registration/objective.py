@@ -51,7 +51,7 @@ class Objective:
         growth = torch.stack([self._uneven_growth(way, phase) for way in (there, back)]).mean()
         return {
             "dissimilarity": label_dissimilarity(overlap, volume, self.pair.fixed_volume, self.pair.present),
-            "smoothness": self.settings.smoothness_weight * mean_squared_gradient(velocity).double(),
+            "smoothness": self.settings.smoothness_weight * mean_squared_gradient(velocity),
             "volume_preservation": self.settings.volume_weight * growth,
         }
 

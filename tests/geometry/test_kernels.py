@@ -52,6 +52,10 @@ def test_smoothing_matches_plain_torch() -> None:
     agree(lambda f: kernels.smooth(f, torch.tensor([0.1, 0.5, 0.3], dtype=f.dtype)), field(2))
 
 
+def test_squared_differences_match_plain_torch() -> None:
+    agree(kernels.squared_differences, field(9))
+
+
 @pytest.mark.parametrize("phase", [0, 1])
 def test_log_jacobian_moments_match_plain_torch_also_where_the_field_folds(phase: int) -> None:
     cells = labels((4, 5, 6), 3, 0)

@@ -89,12 +89,14 @@ def test_an_affine_cannot_be_changed_afterwards():
         space.affine[0, 3] = 7
 
 
+@pytest.mark.usefixtures("_shapes_unchecked")
 @pytest.mark.parametrize("shape", [(4, 5), (4, 5, 6, 1), (0, 5, 6), (4, -5, 6)])
 def test_sizes_that_are_not_three_positive_numbers_are_refused(shape):
     with pytest.raises(ShapeError, match="three positive sizes"):
         Space(shape, np.eye(4))
 
 
+@pytest.mark.usefixtures("_shapes_unchecked")
 @pytest.mark.parametrize(
     "affine", [np.eye(3), np.zeros((4, 4)), np.diag([1.0, 1.0, 0.0, 1.0]), np.full((4, 4), np.nan)]
 )

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from bidsapp.geometry import kernels
 from bidsapp.geometry.displacement import folded
 from bidsapp.geometry.space import Space
 from bidsapp.images.alignment import Alignment
@@ -118,3 +119,19 @@ def test_folds_are_seen_where_they_are() -> None:
     assert not flags[:2].any()
     smooth = gaussian_filter(field, (0, 3, 3, 3))
     assert not folded(smooth, space).any()
+
+
+def test_plain_torch_as_on_a_gpu_gives_the_same_answer(
+    fixed: Volume, moving: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = RegistrationSettings(
+        stages=(
+            Stage(grid_mm=8.0, labels_mm=4.0, smoothing_mm=8.0, step_mm=1.0, iterations=10),
+            Stage(grid_mm=4.0, labels_mm=2.0, smoothing_mm=4.0, step_mm=0.5, iterations=5),
+        )
+    )
+    compiled = align_deformable(fixed, moving, AFFINE, settings)
+    monkeypatch.setattr(kernels, "_is_compiled", lambda *_: False)
+    plain = align_deformable(fixed, moving, AFFINE, settings)
+    apart = np.linalg.norm(compiled.displacement - plain.displacement, axis=0)
+    assert np.percentile(apart, 99) < 0.05

@@ -80,6 +80,19 @@ def _placed(displacement: Tensor, to_grid: Tensor, *others: Tensor) -> tuple[Any
     return low, fraction, *[_array(other) for other in others]
 
 
+class _SquaredDifferences(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, field: Tensor) -> Tensor:
+        ctx.save_for_backward(field)
+        return torch.tensor(cpu.squared_differences(_array(field)), dtype=torch.float64)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (field,) = ctx.saved_tensors
+        return torch.from_numpy(cpu.squared_differences_adjoint(_array(field), gradient.item()))
+
+
 class _LogJacobianMoments(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -121,6 +134,14 @@ def smooth(field: Float[Tensor, "c i j k"], weights: Float[Tensor, " w"]) -> Flo
         smoothed: Tensor = _Smooth.apply(field, weights)
         return smoothed
     return reference.smooth(field, weights)
+
+
+def squared_differences(field: Float[Tensor, "c i j k"]) -> Float64[Tensor, ""]:
+    """Sum over channels, voxels and axes of the squared difference to the next voxel."""
+    if _is_compiled(field):
+        total: Tensor = _SquaredDifferences.apply(field)
+        return total
+    return reference.squared_differences(field)
 
 
 def label_votes(

@@ -60,7 +60,7 @@ def compose_adjoint(
     to_inner = np.empty_like(inner)
     n_slabs = min(N_SLABS, ni)
     reach = np.empty((n_slabs, 2), np.int64)
-    for slab in range(n_slabs):
+    for slab in numba.prange(n_slabs):
         low, high = ni, 0
         for i in range(slab * ni // n_slabs, (slab + 1) * ni // n_slabs):
             for j in range(nj):
@@ -411,6 +411,43 @@ def vote_adjoint(
                 for i in range(min(widest, displacement.shape[1] - first)):
                     for k in range(displacement.shape[3]):
                         result[axis, first + i, j, k] += partial[slab, axis, i, j, k]
+    return result
+
+
+@_jit_parallel
+def squared_differences(field: np.ndarray) -> float:
+    """Sum over channels, voxels and axes of the squared difference to the next voxel of (c, i, j, k)."""
+    channels, ni, nj, nk = field.shape
+    sums = np.zeros(ni, np.float64)
+    for i in numba.prange(ni):
+        total = 0.0
+        for c in range(channels):
+            for j in range(nj):
+                here = field[c, i, j]
+                ahead_i, ahead_j = field[c, min(i + 1, ni - 1), j], field[c, i, min(j + 1, nj - 1)]
+                for k in range(nk):
+                    to_k = field[c, i, j, min(k + 1, nk - 1)]
+                    total += (ahead_i[k] - here[k]) ** 2 + (ahead_j[k] - here[k]) ** 2 + (to_k - here[k]) ** 2
+        sums[i] = total
+    return sums.sum()
+
+
+@_jit_parallel
+def squared_differences_adjoint(field: np.ndarray, gain: float) -> np.ndarray:
+    """Pull the gradient with respect to `squared_differences` back to the field."""
+    channels, ni, nj, nk = field.shape
+    result = np.empty_like(field)
+    twice = np.float32(2 * gain)
+    for i in numba.prange(ni):
+        for c in range(channels):
+            for j in range(nj):
+                here = field[c, i, j]
+                i_up, i_down = field[c, min(i + 1, ni - 1), j], field[c, max(i - 1, 0), j]
+                j_up, j_down = field[c, i, min(j + 1, nj - 1)], field[c, i, max(j - 1, 0)]
+                for k in range(nk):
+                    around = i_up[k] + i_down[k] + j_up[k] + j_down[k]
+                    around += here[min(k + 1, nk - 1)] + here[max(k - 1, 0)]
+                    result[c, i, j, k] = twice * (np.float32(6) * here[k] - around)
     return result
 
 

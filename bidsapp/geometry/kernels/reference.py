@@ -87,6 +87,11 @@ def label_votes(
     return overlap, volume
 
 
+def squared_differences(field: Tensor) -> Tensor:
+    """Sum over channels, voxels and axes of the squared difference to the next voxel of (c, i, j, k)."""
+    return torch.stack([field.diff(dim=axis).square().sum() for axis in (1, 2, 3)]).sum().double()
+
+
 def log_jacobian_moments(
     displacement: Tensor, labels: Tensor, n_labels: int, floor: float, phase: int
 ) -> tuple[Tensor, Tensor]:

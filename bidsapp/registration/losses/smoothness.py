@@ -1,11 +1,12 @@
 """How unevenly a velocity flows."""
 
-import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
+from bidsapp.geometry import kernels
 
-def mean_squared_gradient(velocity: Float[Tensor, "3 i j k"]) -> Float[Tensor, ""]:
+
+def mean_squared_gradient(velocity: Float[Tensor, "3 i j k"]) -> Float64[Tensor, ""]:
     """Average the squared change of the velocity from voxel to voxel.
 
     0 means a constant velocity; lower is smoother. On a grid of cubic voxels with the velocity in voxels the
@@ -21,5 +22,4 @@ def mean_squared_gradient(velocity: Float[Tensor, "3 i j k"]) -> Float[Tensor, "
     >>> round(mean_squared_gradient(ramp).item(), 3)
     2.0
     """
-    squares = [velocity.diff(dim=axis).square().sum() for axis in (1, 2, 3)]
-    return torch.stack(squares).sum() / velocity[0].numel()
+    return kernels.squared_differences(velocity) / velocity[0].numel()
