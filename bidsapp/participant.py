@@ -122,10 +122,7 @@ def process_participant(job: ParticipantJob) -> Mapping[str, float | int | str]:
         job, (subject, scan, warped, alignment), (measurements, lesions, history), atlas, seconds
     )
     write_participant_report(page, _path(job, Kind.REPORT, atlas.name))
-    save_json(
-        {"status": "done", "seconds": round(seconds, 1), "version": app_version()},
-        log_path(*_scan(job), LogKind.STATUS, job.run_id),
-    )
+    save_log(job, atlas, seconds)
     return measurements.summary
 
 
@@ -223,9 +220,21 @@ def save_tables(
         [{"level": update.stage, "iteration": update.iteration, **update.terms} for update in convergence]
     )
     save_table(history, _path(job, Kind.CONVERGENCE_METRICS, atlas), CONVERGENCE_COLUMNS)
-    save_json(asdict(job.settings), log_path(*_scan(job), LogKind.SETTINGS, job.run_id))
     save_table(lesions, _path(job, Kind.LESION_METRICS, atlas), LESION_COLUMNS)
     return history
+
+
+def save_log(job: ParticipantJob, atlas: AtlasPack, seconds: float) -> None:
+    """Keep every choice behind the results of this scan, and that it is done."""
+    choices = {
+        "run": asdict(job.settings),
+        "registration": asdict(job.settings.registration),
+        "atlas": {"name": atlas.name, "sha256": dict(atlas.checksums)},
+        "version": app_version(),
+    }
+    save_json(choices, log_path(*_scan(job), LogKind.SETTINGS, job.run_id))
+    status = {"status": "done", "seconds": round(seconds, 1), "version": app_version()}
+    save_json(status, log_path(*_scan(job), LogKind.STATUS, job.run_id))
 
 
 def draw_page(
