@@ -1,6 +1,6 @@
 """The few hot operations, each as a readable reference and as a fast twin.
 
-Single precision on the CPU goes to the compiled twin (`cpu`), everything else to plain torch (`reference`).
+Single precision on the CPU goes to the compiled twin (`compiled`), all else to plain torch (`reference`).
 """
 
 from typing import Any
@@ -11,7 +11,8 @@ from jaxtyping import Float, Float32, Float64, UInt8
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from bidsapp.geometry.kernels import cpu, reference
+from bidsapp.geometry.kernels import reference
+from bidsapp.geometry.kernels.compiled import composition, filters, jacobians, sampling, votes
 
 _FOLD_FLOOR = 0.3
 
@@ -28,13 +29,13 @@ class _Compose(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, outer: Tensor, inner: Tensor) -> Tensor:
         ctx.save_for_backward(outer, inner)
-        return torch.from_numpy(cpu.compose(_array(outer), _array(inner)))
+        return torch.from_numpy(composition.compose(_array(outer), _array(inner)))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         outer, inner = ctx.saved_tensors
-        to_outer, to_inner = cpu.compose_adjoint(_array(outer), _array(inner), _array(gradient))
+        to_outer, to_inner = composition.compose_adjoint(_array(outer), _array(inner), _array(gradient))
         return torch.from_numpy(to_outer), torch.from_numpy(to_inner)
 
 
@@ -42,19 +43,19 @@ class _Smooth(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, field: Tensor, weights: Tensor) -> Tensor:
         ctx.weights = weights
-        return torch.from_numpy(cpu.smooth(_array(field), _array(weights)))
+        return torch.from_numpy(filters.smooth(_array(field), _array(weights)))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return torch.from_numpy(cpu.smooth(_array(gradient), _array(ctx.weights.flip(0)))), None
+        return torch.from_numpy(filters.smooth(_array(gradient), _array(ctx.weights.flip(0)))), None
 
 
 class _LabelVotes(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, displacement: Tensor, n_labels: int, *grids: Tensor) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(displacement, *grids)
-        overlap, volume = cpu.vote(_array(displacement), *_placed(displacement, *grids), n_labels)
+        overlap, volume = votes.vote(_array(displacement), *_placed(displacement, *grids), n_labels)
         return torch.from_numpy(overlap), torch.from_numpy(volume)
 
     @staticmethod
@@ -63,7 +64,7 @@ class _LabelVotes(torch.autograd.Function):
         displacement, *grids = ctx.saved_tensors
         placed = _placed(displacement, *grids)
         gains = _array(to_overlap.float()), _array(to_volume.float())
-        pulled = cpu.vote_adjoint(_array(displacement), *placed, *gains)
+        pulled = votes.vote_adjoint(_array(displacement), *placed, *gains)
         return torch.from_numpy(pulled), *[None] * (len(grids) + 1)
 
 
@@ -84,13 +85,13 @@ class _SquaredDifferences(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, field: Tensor) -> Tensor:
         ctx.save_for_backward(field)
-        return torch.tensor(cpu.squared_differences(_array(field)), dtype=torch.float64)
+        return torch.tensor(filters.squared_differences(_array(field)), dtype=torch.float64)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (field,) = ctx.saved_tensors
-        return torch.from_numpy(cpu.squared_differences_adjoint(_array(field), gradient.item()))
+        return torch.from_numpy(filters.squared_differences_adjoint(_array(field), gradient.item()))
 
 
 class _LogJacobianMoments(torch.autograd.Function):
@@ -101,7 +102,7 @@ class _LogJacobianMoments(torch.autograd.Function):
         ctx.save_for_backward(displacement, labels)
         ctx.phase = phase
         arrays = _array(displacement), _array(labels)
-        first, second = cpu.log_jacobian_moments(*arrays, n_labels, _FOLD_FLOOR, phase)
+        first, second = jacobians.log_jacobian_moments(*arrays, n_labels, _FOLD_FLOOR, phase)
         return torch.from_numpy(first), torch.from_numpy(second)
 
     @staticmethod
@@ -109,7 +110,7 @@ class _LogJacobianMoments(torch.autograd.Function):
     def backward(ctx: Any, to_first: Tensor, to_second: Tensor) -> tuple[Tensor, None, None, None]:
         arrays = tuple(_array(saved) for saved in ctx.saved_tensors)
         gains = _array(to_first), _array(to_second)
-        pulled = cpu.log_jacobian_moments_adjoint(*arrays, _FOLD_FLOOR, ctx.phase, *gains)
+        pulled = jacobians.log_jacobian_moments_adjoint(*arrays, _FOLD_FLOOR, ctx.phase, *gains)
         return torch.from_numpy(pulled), None, None, None
 
 
@@ -179,10 +180,10 @@ def label_votes(
     """
     index_map, step_map = maps
     if _is_compiled(displacement):
-        votes: tuple[Tensor, Tensor] = _LabelVotes.apply(
+        counted: tuple[Tensor, Tensor] = _LabelVotes.apply(
             displacement, n_labels, to_grid, fixed, moving, index_map, step_map
         )
-        return votes
+        return counted
     return reference.label_votes(displacement, to_grid, fixed, moving, index_map, step_map, n_labels)
 
 
@@ -216,7 +217,7 @@ def sample_vectors(
     field: Float32[np.ndarray, "3 i j k"], points: Float64[np.ndarray, "n 3"]
 ) -> Float64[np.ndarray, "n 3"]:
     """Interpolate a vector field at voxel positions, trilinearly; clamped beyond the border."""
-    sampled: np.ndarray[Any, np.dtype[np.float64]] = cpu.sample_vectors(field, points)
+    sampled: np.ndarray[Any, np.dtype[np.float64]] = sampling.sample_vectors(field, points)
     return sampled
 
 
@@ -224,7 +225,7 @@ def sample_scalars(
     data: Float32[np.ndarray, "i j k"], points: Float64[np.ndarray, "n 3"]
 ) -> Float32[np.ndarray, " n"]:
     """Interpolate an image at voxel positions, trilinearly; 0 beyond the outermost voxel centres."""
-    sampled: np.ndarray[Any, np.dtype[np.float32]] = cpu.sample_scalars(data, points)
+    sampled: np.ndarray[Any, np.dtype[np.float32]] = sampling.sample_scalars(data, points)
     return sampled
 
 
@@ -235,5 +236,5 @@ def invert_at(
     tolerance: float = 1e-3,
 ) -> Float64[np.ndarray, "n 3"]:
     """Find the voxel positions x with ``x + field(x) = target`` by damped Newton steps from `starts`."""
-    found: np.ndarray[Any, np.dtype[np.float64]] = cpu.invert_at(field, targets, starts, tolerance)
+    found: np.ndarray[Any, np.dtype[np.float64]] = sampling.invert_at(field, targets, starts, tolerance)
     return found

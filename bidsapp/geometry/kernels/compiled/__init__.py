@@ -1,0 +1,1 @@
+"""The hot operations on all CPU cores, compiled by numba when first called."""

@@ -1,0 +1,24 @@
+"""What all compiled operations share: how they are compiled, how work is cut, where a position lies.
+
+Work is cut into a fixed number of slabs, whatever the number of threads, and partial sums are added in the
+order of the slabs: results do not depend on how many threads run.
+"""
+
+import numba
+import numpy as np
+
+N_SLABS = 16
+
+jit = numba.njit(cache=True, fastmath=True, nogil=True)
+jit_parallel = numba.njit(cache=True, fastmath=True, nogil=True, parallel=True)
+
+
+@jit
+def cell(position: float, size: int) -> tuple[int, np.float32, np.float32]:
+    """Lower corner, weight of the upper corner and slope (0 beyond the border) of a clamped position."""
+    if position <= 0.0:
+        return 0, np.float32(0.0), np.float32(0.0)
+    if position >= size - 1:
+        return max(size - 2, 0), np.float32(1.0 if size > 1 else 0.0), np.float32(0.0)
+    lower = int(position)
+    return lower, np.float32(position - lower), np.float32(1.0)

@@ -1,0 +1,83 @@
+"""Gaussian smoothing, and how much a field changes from voxel to voxel."""
+
+import numba
+import numpy as np
+
+from bidsapp.geometry.kernels.compiled.cells import jit_parallel
+
+
+@jit_parallel
+def smooth(field: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Convolve each channel of (c, i, j, k) with `weights` along i, j and k; zero beyond the border."""
+    channels, ni, nj, nk = field.shape
+    radius = weights.size // 2
+    along_k = np.empty_like(field)
+    for i in numba.prange(ni):
+        line = np.zeros(nk + 2 * radius, np.float32)
+        for c in range(channels):
+            for j in range(nj):
+                line[radius : radius + nk] = field[c, i, j]
+                for k in range(nk):
+                    total = np.float32(0)
+                    for w in range(weights.size):
+                        total += weights[w] * line[k + w]
+                    along_k[c, i, j, k] = total
+    along_j = np.empty_like(field)
+    for i in numba.prange(ni):
+        for c in range(channels):
+            for j in range(nj):
+                row = along_j[c, i, j]
+                row[:] = np.float32(0)
+                for w in range(max(0, radius - j), min(weights.size, nj + radius - j)):
+                    weight = weights[w]
+                    other = along_k[c, i, j + w - radius]
+                    for k in range(nk):
+                        row[k] += weight * other[k]
+    for i in numba.prange(ni):
+        for c in range(channels):
+            for j in range(nj):
+                row = along_k[c, i, j]
+                row[:] = np.float32(0)
+                for w in range(max(0, radius - i), min(weights.size, ni + radius - i)):
+                    weight = weights[w]
+                    other = along_j[c, i + w - radius, j]
+                    for k in range(nk):
+                        row[k] += weight * other[k]
+    return along_k
+
+
+@jit_parallel
+def squared_differences(field: np.ndarray) -> float:
+    """Sum over channels, voxels and axes of the squared difference to the next voxel of (c, i, j, k)."""
+    channels, ni, nj, nk = field.shape
+    sums = np.zeros(ni, np.float64)
+    for i in numba.prange(ni):
+        total = 0.0
+        for c in range(channels):
+            for j in range(nj):
+                here = field[c, i, j]
+                ahead_i, ahead_j = field[c, min(i + 1, ni - 1), j], field[c, i, min(j + 1, nj - 1)]
+                for k in range(nk):
+                    to_k = field[c, i, j, min(k + 1, nk - 1)]
+                    total += (ahead_i[k] - here[k]) ** 2 + (ahead_j[k] - here[k]) ** 2 + (to_k - here[k]) ** 2
+        sums[i] = total
+    return sums.sum()
+
+
+@jit_parallel
+def squared_differences_adjoint(field: np.ndarray, gain: float) -> np.ndarray:
+    """Pull the gradient with respect to `squared_differences` back to the field."""
+    channels, ni, nj, nk = field.shape
+    result = np.empty_like(field)
+    twice = np.float32(2 * gain)
+    for i in numba.prange(ni):
+        for c in range(channels):
+            for j in range(nj):
+                here = field[c, i, j]
+                i_up, i_down = field[c, min(i + 1, ni - 1), j], field[c, max(i - 1, 0), j]
+                j_up, j_down = field[c, i, min(j + 1, nj - 1)], field[c, i, max(j - 1, 0)]
+                for k in range(nk):
+                    around = i_up[k] + i_down[k] + j_up[k] + j_down[k]
+                    around += here[min(k + 1, nk - 1)] + here[max(k - 1, 0)]
+                    result[c, i, j, k] = twice * (np.float32(6) * here[k] - around)
+    return result

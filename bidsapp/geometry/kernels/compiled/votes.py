@@ -1,0 +1,260 @@
+"""Moving labels vote at fixed voxels: agreement of two label maps and its gradient."""
+
+import numba
+import numpy as np
+
+from bidsapp.geometry.kernels.compiled.cells import N_SLABS, jit, jit_parallel
+
+
+@jit
+def _row_of_displacements(
+    field: np.ndarray, low_i: int, f_i: float, low_j: int, f_j: float, row: np.ndarray
+) -> None:
+    """Interpolate `field` (3, i, j, k) in i and j, for every coarse k."""
+    _, ni, nj, nk = field.shape
+    up_i, up_j = min(low_i + 1, ni - 1), min(low_j + 1, nj - 1)
+    w00, w01 = (1 - f_i) * (1 - f_j), (1 - f_i) * f_j
+    w10, w11 = f_i * (1 - f_j), f_i * f_j
+    for axis in range(3):
+        a, b = field[axis, low_i, low_j], field[axis, low_i, up_j]
+        c, d = field[axis, up_i, low_j], field[axis, up_i, up_j]
+        for k in range(nk):
+            row[axis, k] = w00 * a[k] + w01 * b[k] + w10 * c[k] + w11 * d[k]
+
+
+@jit_parallel
+def vote(
+    displacement: np.ndarray,
+    low: np.ndarray,
+    fraction: np.ndarray,
+    fixed: np.ndarray,
+    moving: np.ndarray,
+    index_map: np.ndarray,
+    step_map: np.ndarray,
+    n_labels: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Overlap and warped volume of every label, each moving corner voting with its trilinear weight.
+
+    `low`/`fraction` (3, longest side) place fixed voxels on the displacement's grid, axis by axis;
+    `index_map` (3, 4) sends a fixed voxel index to moving voxels, `step_map` (3, 3) a displacement.
+    Returns (n_labels,) float64 each, in fixed voxels. Beyond the moving grid lies label 0.
+    """
+    ni, nj, nk = fixed.shape
+    mi, mj, mk = moving.shape
+    n_slabs = min(N_SLABS, ni)
+    overlap = np.zeros((n_slabs, n_labels), np.float64)
+    volume = np.zeros((n_slabs, n_labels), np.float64)
+    for slab in numba.prange(n_slabs):
+        row = np.empty((3, displacement.shape[3]), np.float32)
+        hit, mass = overlap[slab], volume[slab]
+        for i in range(slab * ni // n_slabs, (slab + 1) * ni // n_slabs):
+            for j in range(nj):
+                _row_of_displacements(displacement, low[0, i], fraction[0, i], low[1, j], fraction[1, j], row)
+                b0 = index_map[0, 0] * i + index_map[0, 1] * j + index_map[0, 3]
+                b1 = index_map[1, 0] * i + index_map[1, 1] * j + index_map[1, 3]
+                b2 = index_map[2, 0] * i + index_map[2, 1] * j + index_map[2, 3]
+                for k in range(nk):
+                    c, f = low[2, k], fraction[2, k]
+                    e = min(c + 1, row.shape[1] - 1)
+                    d0 = row[0, c] + f * (row[0, e] - row[0, c])
+                    d1 = row[1, c] + f * (row[1, e] - row[1, c])
+                    d2 = row[2, c] + f * (row[2, e] - row[2, c])
+                    x = (
+                        b0
+                        + index_map[0, 2] * k
+                        + step_map[0, 0] * d0
+                        + step_map[0, 1] * d1
+                        + step_map[0, 2] * d2
+                    )
+                    y = (
+                        b1
+                        + index_map[1, 2] * k
+                        + step_map[1, 0] * d0
+                        + step_map[1, 1] * d1
+                        + step_map[1, 2] * d2
+                    )
+                    z = (
+                        b2
+                        + index_map[2, 2] * k
+                        + step_map[2, 0] * d0
+                        + step_map[2, 1] * d1
+                        + step_map[2, 2] * d2
+                    )
+                    label = fixed[i, j, k]
+                    x0, y0, z0 = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
+                    if x0 < 0 or y0 < 0 or z0 < 0 or x0 >= mi - 1 or y0 >= mj - 1 or z0 >= mk - 1:
+                        mass[0] += 1.0
+                        if label == 0:
+                            hit[0] += 1.0
+                        continue
+                    m000 = moving[x0, y0, z0]
+                    m001, m010 = moving[x0, y0, z0 + 1], moving[x0, y0 + 1, z0]
+                    m011, m100 = moving[x0, y0 + 1, z0 + 1], moving[x0 + 1, y0, z0]
+                    m101, m110 = moving[x0 + 1, y0, z0 + 1], moving[x0 + 1, y0 + 1, z0]
+                    m111 = moving[x0 + 1, y0 + 1, z0 + 1]
+                    if (
+                        m000 == m001 and m000 == m010 and m000 == m011
+                        and m000 == m100 and m000 == m101 and m000 == m110 and m000 == m111
+                    ):  # fmt: skip
+                        mass[m000] += 1.0
+                        if m000 == label:
+                            hit[label] += 1.0
+                        continue
+                    fx, fy, fz = np.float32(x - x0), np.float32(y - y0), np.float32(z - z0)
+                    gx, gy, gz = np.float32(1) - fx, np.float32(1) - fy, np.float32(1) - fz
+                    agree = np.float32(0)
+                    w = gx * gy * gz
+                    mass[m000] += w
+                    if m000 == label:
+                        agree += w
+                    w = gx * gy * fz
+                    mass[m001] += w
+                    if m001 == label:
+                        agree += w
+                    w = gx * fy * gz
+                    mass[m010] += w
+                    if m010 == label:
+                        agree += w
+                    w = gx * fy * fz
+                    mass[m011] += w
+                    if m011 == label:
+                        agree += w
+                    w = fx * gy * gz
+                    mass[m100] += w
+                    if m100 == label:
+                        agree += w
+                    w = fx * gy * fz
+                    mass[m101] += w
+                    if m101 == label:
+                        agree += w
+                    w = fx * fy * gz
+                    mass[m110] += w
+                    if m110 == label:
+                        agree += w
+                    w = fx * fy * fz
+                    mass[m111] += w
+                    if m111 == label:
+                        agree += w
+                    hit[label] += agree
+    return overlap.sum(axis=0), volume.sum(axis=0)
+
+
+@jit_parallel
+def vote_adjoint(
+    displacement: np.ndarray,
+    low: np.ndarray,
+    fraction: np.ndarray,
+    fixed: np.ndarray,
+    moving: np.ndarray,
+    index_map: np.ndarray,
+    step_map: np.ndarray,
+    to_overlap: np.ndarray,
+    to_volume: np.ndarray,
+) -> np.ndarray:
+    """Pull gradients with respect to both results of `vote` back to the displacement (3, i, j, k)."""
+    ni, nj, nk = fixed.shape
+    mi, mj, mk = moving.shape
+    n_slabs = min(N_SLABS, ni)
+    widest = 0
+    for slab in range(n_slabs):
+        first, last = slab * ni // n_slabs, (slab + 1) * ni // n_slabs - 1
+        widest = max(widest, low[0, last] + 2 - low[0, first])
+    partial = np.zeros((n_slabs, 3, widest, displacement.shape[2], displacement.shape[3]), np.float32)
+    for slab in numba.prange(n_slabs):
+        row = np.empty((3, displacement.shape[3]), np.float32)
+        back = np.empty((3, displacement.shape[3]), np.float32)
+        splat = partial[slab]
+        first = low[0, slab * ni // n_slabs]
+        for i in range(slab * ni // n_slabs, (slab + 1) * ni // n_slabs):
+            for j in range(nj):
+                _row_of_displacements(displacement, low[0, i], fraction[0, i], low[1, j], fraction[1, j], row)
+                back[:] = np.float32(0)
+                touched = False
+                b0 = index_map[0, 0] * i + index_map[0, 1] * j + index_map[0, 3]
+                b1 = index_map[1, 0] * i + index_map[1, 1] * j + index_map[1, 3]
+                b2 = index_map[2, 0] * i + index_map[2, 1] * j + index_map[2, 3]
+                for k in range(nk):
+                    c, f = low[2, k], fraction[2, k]
+                    e = min(c + 1, row.shape[1] - 1)
+                    d0 = row[0, c] + f * (row[0, e] - row[0, c])
+                    d1 = row[1, c] + f * (row[1, e] - row[1, c])
+                    d2 = row[2, c] + f * (row[2, e] - row[2, c])
+                    x = (
+                        b0
+                        + index_map[0, 2] * k
+                        + step_map[0, 0] * d0
+                        + step_map[0, 1] * d1
+                        + step_map[0, 2] * d2
+                    )
+                    y = (
+                        b1
+                        + index_map[1, 2] * k
+                        + step_map[1, 0] * d0
+                        + step_map[1, 1] * d1
+                        + step_map[1, 2] * d2
+                    )
+                    z = (
+                        b2
+                        + index_map[2, 2] * k
+                        + step_map[2, 0] * d0
+                        + step_map[2, 1] * d1
+                        + step_map[2, 2] * d2
+                    )
+                    x0, y0, z0 = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
+                    if x0 < 0 or y0 < 0 or z0 < 0 or x0 >= mi - 1 or y0 >= mj - 1 or z0 >= mk - 1:
+                        continue
+                    m000 = moving[x0, y0, z0]
+                    m001, m010 = moving[x0, y0, z0 + 1], moving[x0, y0 + 1, z0]
+                    m011, m100 = moving[x0, y0 + 1, z0 + 1], moving[x0 + 1, y0, z0]
+                    m101, m110 = moving[x0 + 1, y0, z0 + 1], moving[x0 + 1, y0 + 1, z0]
+                    m111 = moving[x0 + 1, y0 + 1, z0 + 1]
+                    if (
+                        m000 == m001 and m000 == m010 and m000 == m011
+                        and m000 == m100 and m000 == m101 and m000 == m110 and m000 == m111
+                    ):  # fmt: skip
+                        continue
+                    label = fixed[i, j, k]
+                    bonus = to_overlap[label]
+                    v000 = to_volume[m000] + (bonus if m000 == label else np.float32(0))
+                    v001 = to_volume[m001] + (bonus if m001 == label else np.float32(0))
+                    v010 = to_volume[m010] + (bonus if m010 == label else np.float32(0))
+                    v011 = to_volume[m011] + (bonus if m011 == label else np.float32(0))
+                    v100 = to_volume[m100] + (bonus if m100 == label else np.float32(0))
+                    v101 = to_volume[m101] + (bonus if m101 == label else np.float32(0))
+                    v110 = to_volume[m110] + (bonus if m110 == label else np.float32(0))
+                    v111 = to_volume[m111] + (bonus if m111 == label else np.float32(0))
+                    fx, fy, fz = np.float32(x - x0), np.float32(y - y0), np.float32(z - z0)
+                    gx, gy, gz = np.float32(1) - fx, np.float32(1) - fy, np.float32(1) - fz
+                    p00, p01 = gz * v000 + fz * v001, gz * v010 + fz * v011
+                    p10, p11 = gz * v100 + fz * v101, gz * v110 + fz * v111
+                    s0 = gy * (p10 - p00) + fy * (p11 - p01)
+                    s1 = gx * (p01 - p00) + fx * (p11 - p10)
+                    s2 = gx * (gy * (v001 - v000) + fy * (v011 - v010)) + fx * (
+                        gy * (v101 - v100) + fy * (v111 - v110)
+                    )
+                    touched = True
+                    for axis in range(3):
+                        g = step_map[0, axis] * s0 + step_map[1, axis] * s1 + step_map[2, axis] * s2
+                        back[axis, c] += g * (np.float32(1) - f)
+                        back[axis, e] += g * f
+                if touched:
+                    ci, fi = low[0, i] - first, fraction[0, i]
+                    cj, fj = low[1, j], fraction[1, j]
+                    di = min(ci + 1, widest - 1)
+                    dj = min(cj + 1, displacement.shape[2] - 1)
+                    for axis in range(3):
+                        for k in range(back.shape[1]):
+                            g = back[axis, k]
+                            splat[axis, ci, cj, k] += g * (np.float32(1) - fi) * (np.float32(1) - fj)
+                            splat[axis, ci, dj, k] += g * (np.float32(1) - fi) * fj
+                            splat[axis, di, cj, k] += g * fi * (np.float32(1) - fj)
+                            splat[axis, di, dj, k] += g * fi * fj
+    result = np.zeros_like(displacement)
+    for j in numba.prange(displacement.shape[2]):
+        for axis in range(3):
+            for slab in range(n_slabs):
+                first = low[0, slab * ni // n_slabs]
+                for i in range(min(widest, displacement.shape[1] - first)):
+                    for k in range(displacement.shape[3]):
+                        result[axis, first + i, j, k] += partial[slab, axis, i, j, k]
+    return result
