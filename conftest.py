@@ -1,5 +1,8 @@
-"""Names that every doctest may use."""
+"""Names that every doctest may use, and a way around the shape checks."""
 
+from collections.abc import Iterator
+
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -9,3 +12,11 @@ import torch
 def _doctest_names(doctest_namespace: dict[str, object]) -> None:
     doctest_namespace["np"] = np
     doctest_namespace["torch"] = torch
+
+
+@pytest.fixture
+def _shapes_unchecked() -> Iterator[None]:
+    """Let wrong shapes and types through the annotations, to test what the function itself says to them."""
+    jaxtyping.config.update("jaxtyping_disable", True)  # noqa: FBT003 - not our function
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)  # noqa: FBT003

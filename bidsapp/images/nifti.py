@@ -268,7 +268,8 @@ def _mgh_layout(head: bytes, path: Path) -> _Layout:
         raise DataError(f"{path} does not say where it lies (goodRASFlag is 0): convert it from DICOM")
     header = MGH.from_fileobj(BytesIO(head[:284]))
     shape = tuple(int(size) for size in header.get_data_shape())
-    return _Layout(shape, header.get_data_dtype(), 284, None, 0.0, header.get_affine())
+    affine = header.get_affine().astype(np.float64)
+    return _Layout(shape, header.get_data_dtype(), 284, None, 0.0, affine)
 
 
 def _scaled(values: np.ndarray, layout: _Layout) -> np.ndarray:

@@ -218,6 +218,7 @@ def test_a_damaged_file_is_refused_whatever_byte_is_wrong(tmp_path):
     assert n_refused > 100
 
 
+@pytest.mark.usefixtures("_shapes_unchecked")
 @pytest.mark.parametrize("shape", [(3, 4, 5, 7), (4, 5, 6, 3), (4, 5, 6)])
 def test_a_displacement_off_its_grid_is_refused(tmp_path, shape):
     with pytest.raises(ShapeError, match=r"must have the sizes \(3, 4, 5, 6\)"):
@@ -233,6 +234,7 @@ def test_a_displacement_that_is_not_finite_is_refused(tmp_path, value):
     assert not (tmp_path / "a.h5").exists()
 
 
+@pytest.mark.usefixtures("_shapes_unchecked")
 @pytest.mark.parametrize("affine", [np.zeros((4, 4)), np.eye(3), np.eye(4) * 2, np.eye(4) * np.nan])
 def test_an_affine_that_is_none_is_refused(tmp_path, affine):
     for write in (write_fixed_to_moving, write_moving_to_fixed):

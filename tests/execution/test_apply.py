@@ -94,6 +94,7 @@ def test_nothing_to_do_is_no_error(work: Callable[[str], str], tmp_path: Path) -
     assert outcomes(work, [], 2, tmp_path) == {}
 
 
+@pytest.mark.usefixtures("_shapes_unchecked")
 def test_no_worker_at_all_is_an_error_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     class Deserted:
         def nthreads(self) -> dict[str, int]:

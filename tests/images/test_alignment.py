@@ -64,6 +64,7 @@ def test_growth_is_one_over_the_jacobian_and_leaves_the_affine_out() -> None:
     np.testing.assert_allclose(stretched.growth_at(at), 1 / 1.2**3, rtol=1e-3)
 
 
+@pytest.mark.usefixtures("_shapes_unchecked")
 def test_a_displacement_on_another_grid_is_refused() -> None:
     with pytest.raises(ShapeError, match=r"sizes \(3, 13, 14, 15\), got \(3, 4, 5, 6\)"):
         Alignment(AFFINE, FIXED, waves(1.0), np.zeros((3, 4, 5, 6), np.float32))

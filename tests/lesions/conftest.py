@@ -1,9 +1,12 @@
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from bidsapp.atlas.pack import AtlasPack
 from bidsapp.geometry.space import Space
+from bidsapp.images.alignment import Alignment
 from bidsapp.images.volume import Volume
 
 
@@ -14,6 +17,10 @@ class ScalingAlignment:
     affine: np.ndarray = field(default_factory=lambda: np.eye(4))
     scale: float = 1.0
     centre_mm: np.ndarray = field(default_factory=lambda: np.zeros(3))
+
+    @property
+    def __class__(self) -> type[Alignment]:  # it stands in for one where types are checked
+        return Alignment
 
     def fixed_to_moving(self, points_mm: np.ndarray) -> np.ndarray:
         warped = self.centre_mm + self.scale * (points_mm - self.centre_mm)
@@ -39,6 +46,14 @@ class SwallowingAlignment(ScalingAlignment):
 
     def growth_at(self, points_mm: np.ndarray) -> np.ndarray:
         return np.where(np.linalg.norm(points_mm, axis=1) < 5 + 1e-9, 0.5, 1.0)
+
+
+class BareAtlas(SimpleNamespace):
+    """What the lesion table asks of an atlas, and nothing else."""
+
+    @property
+    def __class__(self) -> type[AtlasPack]:  # it stands in for one where types are checked
+        return AtlasPack
 
 
 def rotation(degrees: float) -> np.ndarray:

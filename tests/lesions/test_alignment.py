@@ -1,7 +1,5 @@
 """The lesion measures through the alignment the app computes, not a stand-in."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -11,7 +9,7 @@ from bidsapp.images.volume import Volume
 from bidsapp.lesions.instances import find_lesions
 from bidsapp.lesions.mapping import warp_lesion, warped_instances
 from bidsapp.lesions.table import LesionScan, lesion_table
-from tests.lesions.conftest import ball, centred_space, oblique_space, rotation
+from tests.lesions.conftest import BareAtlas, ball, centred_space, oblique_space, rotation
 
 FIXED = centred_space((44, 45, 46))
 NATIVE = oblique_space((46, 42, 30), (0.9, 1.0, 1.4))
@@ -31,7 +29,7 @@ def test_volume_factor_and_jacobian_ratio_see_the_deformation_and_not_the_affine
     atlas_labels: Volume,
 ) -> None:
     (lesion,) = lesions = find_lesions(ball(NATIVE, (2.0, 1.0, -1.0), 4.0), "binary")
-    atlas = SimpleNamespace(labels=atlas_labels, territories=None, territory_names={})
+    atlas = BareAtlas(labels=atlas_labels, territories=None, territory_names={})
     row = lesion_table(LesionScan("01", None, lesions, NATIVE), scaling(1.2), atlas).iloc[0]
     assert row["volume_factor"] == pytest.approx(1.2**-3, rel=0.01)
     assert row["affine_volume_mm3"] == pytest.approx(lesion.volume_mm3 / (1.1 * 0.95), rel=1e-6)

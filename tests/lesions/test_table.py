@@ -1,4 +1,3 @@
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 from bidsapp.images.volume import Volume
 from bidsapp.lesions.instances import find_lesions
 from bidsapp.lesions.table import LESION_COLUMNS, LesionScan, empty_lesion_table, lesion_table
-from tests.lesions.conftest import ScalingAlignment, ball, centred_space
+from tests.lesions.conftest import BareAtlas, ScalingAlignment, ball, centred_space
 
 SPACE = centred_space((44, 30, 30))
 
@@ -16,7 +15,7 @@ SPACE = centred_space((44, 30, 30))
 @pytest.fixture(scope="module")
 def atlas(atlas_labels: Volume) -> Any:
     territories = Volume((atlas_labels.data == 1).astype(np.int16) * 7, atlas_labels.space)
-    return SimpleNamespace(labels=atlas_labels, territories=territories, territory_names={7: "Left middle"})
+    return BareAtlas(labels=atlas_labels, territories=territories, territory_names={7: "Left middle"})
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +58,7 @@ def test_a_scan_without_lesions_has_a_table_without_rows(atlas: Any) -> None:
 
 
 def test_an_atlas_without_territories_leaves_them_out(atlas: Any) -> None:
-    bare = SimpleNamespace(labels=atlas.labels, territories=None, territory_names={})
+    bare = BareAtlas(labels=atlas.labels, territories=None, territory_names={})
     lesions = find_lesions(ball(SPACE, (-8.0, 0.5, 0.5), 3.0), "binary")
     table = lesion_table(LesionScan("01", "02", lesions, SPACE), ScalingAlignment(), bare)
     assert table["territory"].isna().all()

@@ -140,6 +140,7 @@ def test_a_linear_map_and_its_inverse_come_back(oblique: Space) -> None:
     assert inverse_error_mm(there, -there, centred, inside(centred)).max() > 1e-3
 
 
+@pytest.mark.usefixtures("_shapes_unchecked")
 def test_a_field_of_other_sizes_is_refused(oblique: Space) -> None:
     with pytest.raises(ShapeError, match=r"sizes \(3, 4, 5, 6\) of its space, got \(4, 5, 6, 3\)"):
         jacobian_determinant(np.zeros((4, 5, 6, 3), dtype=np.float32), oblique)
@@ -155,6 +156,7 @@ def test_an_empty_mask_is_refused(oblique: Space) -> None:
         regularity(np.zeros((3, 4, 5, 6), dtype=np.float32), oblique, np.zeros((4, 5, 6), dtype=bool))
 
 
+@pytest.mark.usefixtures("_shapes_unchecked")
 def test_a_mask_of_another_grid_is_refused(oblique: Space) -> None:
     with pytest.raises(ShapeError, match="the mask must lie on"):
         regularity(np.zeros((3, 4, 5, 6), dtype=np.float32), oblique, np.ones((5, 5, 6), dtype=bool))
