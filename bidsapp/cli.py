@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import shutil
-import signal
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
@@ -23,6 +22,7 @@ from bidsapp.arguments import build_parser, read_settings
 from bidsapp.errors import MetsAtlasError, OutputError, SelectionError
 from bidsapp.execution.outcome import Outcome, attempt
 from bidsapp.execution.resources import make_scratch, prepare_environment, settle_device
+from bidsapp.execution.stopping import stop_on_signals
 from bidsapp.execution.tally import Tally
 from bidsapp.settings import RunSettings, Selection
 
@@ -36,13 +36,8 @@ logger = logging.getLogger(__name__)
 
 def run() -> NoReturn:
     """Run the app on the command line's arguments and end the process with its exit status."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        status = main(sys.argv[1:])
-    except KeyboardInterrupt:
-        sys.stderr.write("metsatlas: interrupted\n")
-        status = 128 + signal.SIGINT
-    sys.exit(status)
+    stop_on_signals()
+    sys.exit(main(sys.argv[1:]))
 
 
 def main(argv: Sequence[str]) -> int:

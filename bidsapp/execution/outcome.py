@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from bidsapp.errors import MetsAtlasError
+from bidsapp.execution.stopping import leave_if_asked
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -49,5 +50,6 @@ def attempt(function: Callable[[Item], Value], item: Item) -> Outcome[Item, Valu
     except MetsAtlasError as error:
         return Outcome(item, error=error, traceback=traceback.format_exc())
     except Exception as error:  # noqa: BLE001 - one item's failure, whatever it is, must not end the others
+        leave_if_asked()
         named = RuntimeError(f"{type(error).__name__}: {error}")
         return Outcome(item, error=named, traceback=traceback.format_exc())
