@@ -80,7 +80,7 @@ class RegistrationSettings:
         Stage(grid_mm=2.0, labels_mm=1.0, smoothing_mm=1.6, step_mm=0.3, iterations=60),
     )
     smoothness_weight: float = 0.02
-    volume_weight: float = 1.0
+    volume_weight: float = 0.5
     squaring_steps: int = 6
     margin_mm: float = 10.0
 
