@@ -9,8 +9,21 @@ import numpy as np
 
 N_SLABS = 16
 
-jit = numba.njit(cache=True, fastmath=True, nogil=True)
-jit_parallel = numba.njit(cache=True, fastmath=True, nogil=True, parallel=True)
+# Neither reordering nor fusing of sums: a kernel just compiled and the same kernel from the cache are optimised
+# apart, and would round differently; the first run on a machine must give the tables of the second.
+_FAST = {"nnan", "ninf", "nsz"}
+jit = numba.njit(cache=True, fastmath=_FAST, nogil=True)
+jit_parallel = numba.njit(cache=True, fastmath=_FAST, nogil=True, parallel=True)
+
+
+@jit
+def in_order(parts: np.ndarray) -> np.ndarray:
+    """Sum (n, m) over n, one after the other; numba would split a ``sum`` by threads."""
+    total = np.zeros(parts.shape[1], parts.dtype)
+    for n in range(parts.shape[0]):
+        for m in range(parts.shape[1]):
+            total[m] += parts[n, m]
+    return total
 
 
 @jit

@@ -3,7 +3,7 @@
 import numba
 import numpy as np
 
-from bidsapp.geometry.kernels.compiled.cells import jit_parallel
+from bidsapp.geometry.kernels.compiled.cells import in_order, jit_parallel
 
 
 @jit_parallel
@@ -50,7 +50,7 @@ def smooth(field: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def squared_differences(field: np.ndarray) -> float:
     """Sum over channels, voxels and axes of the squared difference to the next voxel of (c, i, j, k)."""
     channels, ni, nj, nk = field.shape
-    sums = np.zeros(ni, np.float64)
+    sums = np.zeros((ni, 1), np.float64)
     for i in numba.prange(ni):
         total = 0.0
         for c in range(channels):
@@ -60,8 +60,8 @@ def squared_differences(field: np.ndarray) -> float:
                 for k in range(nk):
                     to_k = field[c, i, j, min(k + 1, nk - 1)]
                     total += (ahead_i[k] - here[k]) ** 2 + (ahead_j[k] - here[k]) ** 2 + (to_k - here[k]) ** 2
-        sums[i] = total
-    return sums.sum()
+        sums[i, 0] = total
+    return float(in_order(sums)[0])
 
 
 @jit_parallel

@@ -3,7 +3,7 @@
 import numba
 import numpy as np
 
-from bidsapp.geometry.kernels.compiled.cells import N_SLABS, jit, jit_parallel
+from bidsapp.geometry.kernels.compiled.cells import N_SLABS, in_order, jit, jit_parallel
 from bidsapp.geometry.kernels.reference import STEEPNESS
 
 
@@ -53,7 +53,7 @@ def log_jacobian_moments(
                         value = np.log(det) if det > floor else log_floor + STEEPNESS * (det - floor) / floor
                         first[slab, label] += value
                         second[slab, label] += value * value
-    return first.sum(axis=0), second.sum(axis=0)
+    return in_order(first), in_order(second)
 
 
 @jit_parallel

@@ -3,7 +3,7 @@
 import numba
 import numpy as np
 
-from bidsapp.geometry.kernels.compiled.cells import N_SLABS, jit, jit_parallel
+from bidsapp.geometry.kernels.compiled.cells import N_SLABS, in_order, jit, jit_parallel
 
 
 @jit
@@ -136,7 +136,7 @@ def vote(
                     if m111 == label:
                         agree += w
                     hit[label] += agree
-    return overlap.sum(axis=0), volume.sum(axis=0)
+    return in_order(overlap), in_order(volume)
 
 
 @jit_parallel
