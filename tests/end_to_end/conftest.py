@@ -94,7 +94,7 @@ def second(bids: Path) -> Run:
     """One session again, one scan at a time, beside a participant without a label map."""
     copy = bids.parent / "second_bids"
     shutil.copytree(bids, copy)
-    unlabelled = copy / "sub-unlabelled" / "anat" / "sub-unlabelled_T1w.nii.gz"
+    unlabelled = copy / "sub-unlabelled" / "ses-01" / "anat" / "sub-unlabelled_ses-01_T1w.nii.gz"
     unlabelled.parent.mkdir(parents=True)
     shutil.copy(bids / "sub-virtual01" / "anat" / "sub-virtual01_T1w.nii.gz", unlabelled)
     return run_app(

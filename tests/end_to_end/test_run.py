@@ -109,12 +109,12 @@ def test_a_mask_on_a_grid_of_its_own_is_placed_by_its_header(first):
 
 def test_a_participant_without_label_map_costs_nobody_else_the_run(second):
     assert second.status == 1
-    line = next(line for line in second.stderr.splitlines() if line.startswith("sub-unlabelled:"))
+    line = next(line for line in second.stderr.splitlines() if line.startswith("sub-unlabelled_ses-01: "))
     assert "must have an anatomical label map" in line
     assert "give the result with -d NAME=FOLDER" in line
     assert (
         second.stderr.splitlines()[-1]
-        == "metsatlas finished: 1 ok, 1 failed (sub-unlabelled), 0 skipped; exit 1"
+        == "metsatlas finished: 1 ok, 1 failed (sub-unlabelled_ses-01), 0 skipped; exit 1"
     )
-    assert not list(second.out.glob("sub-unlabelled/**/*"))
+    assert [path for path in second.out.rglob("*unlabelled*") if path.is_file()] == []
     assert "Traceback" not in second.stderr

@@ -9,8 +9,8 @@ import numpy as np
 
 N_SLABS = 16
 
-# Neither reordering nor fusing of sums: a kernel just compiled and the same kernel from the cache are optimised
-# apart, and would round differently; the first run on a machine must give the tables of the second.
+# Sums are neither reordered nor fused: a kernel just compiled and the same one from the cache are optimised
+# apart and would round differently, and the first run on a machine must give the tables of the second.
 _FAST = {"nnan", "ninf", "nsz"}
 jit = numba.njit(cache=True, fastmath=_FAST, nogil=True)
 jit_parallel = numba.njit(cache=True, fastmath=_FAST, nogil=True, parallel=True)
