@@ -25,7 +25,7 @@ help:
 
 .venv: pyproject.toml constraints.txt version
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
-	  { echo "Python 3.11 or 3.12 is needed, got: $$($(PYTHON) --version 2>&1). Name one that you have: make PYTHON=python3.11"; exit 1; }
+	  { echo "Python 3.11 or 3.12 is needed, got: $$($(PYTHON) --version 2>&1). Name one that you have: make demo PYTHON=python3.11"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' || \
 	  { echo "Python's venv is needed to install anything. On Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
 	rm -rf .venv
