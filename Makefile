@@ -20,7 +20,7 @@ help:
 	@echo "make test    install, then style, types, import contracts and all tests"
 	@echo "make lint    style, types and import contracts only"
 	@echo "make format  let ruff write the style"
-	@echo "make bench   measure; results go to benchmark/results"
+	@echo "make bench   measure everything again and fill the figures in; the machine should be idle"
 	@echo "make clean   remove the environment, the demo and all caches"
 
 .venv: pyproject.toml constraints.txt version
@@ -47,7 +47,7 @@ demo: .venv
 lint: .venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy bidsapp
+	$(BIN)/mypy bidsapp benchmark
 	$(BIN)/lint-imports
 
 test-only: .venv
@@ -61,6 +61,9 @@ format: .venv
 
 bench: .venv
 	$(BIN)/python -m benchmark.measure
+	$(BIN)/python -m benchmark.summary
+	$(BIN)/python -m benchmark.figures
+	$(BIN)/python -m benchmark.readme
 
 clean:
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis demo build *.egg-info

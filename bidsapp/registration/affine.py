@@ -47,7 +47,7 @@ def align_affine(fixed: Volume, moving: Volume, *, device: str = "cpu") -> Float
     """
     start = affine_from_centroids(fixed, moving)
     refined, dissimilarity = _refine(fixed, moving, start, device)
-    _log.info("affine: mean overlap of the structures %.3f at %.0f mm", 1 - dissimilarity, _LABELS_MM)
+    _log.debug("affine: mean overlap of the structures %.3f at %.0f mm", 1 - dissimilarity, _LABELS_MM)
     if 1 - dissimilarity < 0.15:
         raise DataError(
             f"the label map must show the same brain structures as the atlas, but after the affine alignment "

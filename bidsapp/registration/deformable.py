@@ -147,7 +147,7 @@ def _both_directions(
         n_folds = int(folds.sum())
         if n_folds == 0:
             return Alignment(affine, grid, displacement, inverse)
-        _log.info("%d folded cells: smoothing the velocity around them", n_folds)
+        _log.debug("%d folded cells: smoothing the velocity around them", n_folds)
         velocity = _calm(velocity, folds, reach_voxels=1 + attempt // 8)
     raise DataError(
         f"a deformation without folds must exist, but {n_folds} cells still fold; the label map may be "
