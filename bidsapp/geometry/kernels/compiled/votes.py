@@ -22,6 +22,44 @@ def _row_of_displacements(
             row[axis, k] = w00 * a[k] + w01 * b[k] + w10 * c[k] + w11 * d[k]
 
 
+@jit
+def _land_row(
+    displacement: np.ndarray,
+    low: np.ndarray,
+    fraction: np.ndarray,
+    maps: tuple[np.ndarray, np.ndarray],
+    at: tuple[int, int],
+    row: np.ndarray,
+    landing: np.ndarray,
+) -> None:
+    """Find where the fixed voxels (i, j, k) with (i, j) = `at` land in the moving grid: `landing` (3, k)."""
+    index_map, step_map = maps
+    i, j = at
+    _row_of_displacements(displacement, low[0, i], fraction[0, i], low[1, j], fraction[1, j], row)
+    last = row.shape[1] - 1
+    for axis in range(3):
+        base = index_map[axis, 0] * i + index_map[axis, 1] * j + index_map[axis, 3]
+        for k in range(landing.shape[1]):
+            landing[axis, k] = base + index_map[axis, 2] * k
+    for k in range(landing.shape[1]):
+        c, f = low[2, k], fraction[2, k]
+        e = min(c + 1, last)
+        for other in range(3):
+            d = row[other, c] + f * (row[other, e] - row[other, c])
+            landing[0, k] += step_map[0, other] * d
+            landing[1, k] += step_map[1, other] * d
+            landing[2, k] += step_map[2, other] * d
+
+
+@jit
+def _corners(moving: np.ndarray, x: int, y: int, z: int) -> tuple[int, int, int, int, int, int, int, int]:
+    """Labels of the eight voxels from (x, y, z) to (x + 1, y + 1, z + 1), z fastest."""
+    return (
+        moving[x, y, z], moving[x, y, z + 1], moving[x, y + 1, z], moving[x, y + 1, z + 1],
+        moving[x + 1, y, z], moving[x + 1, y, z + 1], moving[x + 1, y + 1, z], moving[x + 1, y + 1, z + 1],
+    )  # fmt: skip
+
+
 @jit_parallel
 def vote(
     displacement: np.ndarray,
@@ -46,40 +84,13 @@ def vote(
     volume = np.zeros((n_slabs, n_labels), np.float64)
     for slab in numba.prange(n_slabs):
         row = np.empty((3, displacement.shape[3]), np.float32)
+        landing = np.empty((3, nk), np.float32)
         hit, mass = overlap[slab], volume[slab]
         for i in range(slab * ni // n_slabs, (slab + 1) * ni // n_slabs):
             for j in range(nj):
-                _row_of_displacements(displacement, low[0, i], fraction[0, i], low[1, j], fraction[1, j], row)
-                b0 = index_map[0, 0] * i + index_map[0, 1] * j + index_map[0, 3]
-                b1 = index_map[1, 0] * i + index_map[1, 1] * j + index_map[1, 3]
-                b2 = index_map[2, 0] * i + index_map[2, 1] * j + index_map[2, 3]
+                _land_row(displacement, low, fraction, (index_map, step_map), (i, j), row, landing)
                 for k in range(nk):
-                    c, f = low[2, k], fraction[2, k]
-                    e = min(c + 1, row.shape[1] - 1)
-                    d0 = row[0, c] + f * (row[0, e] - row[0, c])
-                    d1 = row[1, c] + f * (row[1, e] - row[1, c])
-                    d2 = row[2, c] + f * (row[2, e] - row[2, c])
-                    x = (
-                        b0
-                        + index_map[0, 2] * k
-                        + step_map[0, 0] * d0
-                        + step_map[0, 1] * d1
-                        + step_map[0, 2] * d2
-                    )
-                    y = (
-                        b1
-                        + index_map[1, 2] * k
-                        + step_map[1, 0] * d0
-                        + step_map[1, 1] * d1
-                        + step_map[1, 2] * d2
-                    )
-                    z = (
-                        b2
-                        + index_map[2, 2] * k
-                        + step_map[2, 0] * d0
-                        + step_map[2, 1] * d1
-                        + step_map[2, 2] * d2
-                    )
+                    x, y, z = landing[0, k], landing[1, k], landing[2, k]
                     label = fixed[i, j, k]
                     x0, y0, z0 = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
                     if x0 < 0 or y0 < 0 or z0 < 0 or x0 >= mi - 1 or y0 >= mj - 1 or z0 >= mk - 1:
@@ -87,11 +98,7 @@ def vote(
                         if label == 0:
                             hit[0] += 1.0
                         continue
-                    m000 = moving[x0, y0, z0]
-                    m001, m010 = moving[x0, y0, z0 + 1], moving[x0, y0 + 1, z0]
-                    m011, m100 = moving[x0, y0 + 1, z0 + 1], moving[x0 + 1, y0, z0]
-                    m101, m110 = moving[x0 + 1, y0, z0 + 1], moving[x0 + 1, y0 + 1, z0]
-                    m111 = moving[x0 + 1, y0 + 1, z0 + 1]
+                    m000, m001, m010, m011, m100, m101, m110, m111 = _corners(moving, x0, y0, z0)
                     if (
                         m000 == m001 and m000 == m010 and m000 == m011
                         and m000 == m100 and m000 == m101 and m000 == m110 and m000 == m111
@@ -162,52 +169,21 @@ def vote_adjoint(
     partial = np.zeros((n_slabs, 3, widest, displacement.shape[2], displacement.shape[3]), np.float32)
     for slab in numba.prange(n_slabs):
         row = np.empty((3, displacement.shape[3]), np.float32)
+        landing = np.empty((3, nk), np.float32)
         back = np.empty((3, displacement.shape[3]), np.float32)
         splat = partial[slab]
         first = low[0, slab * ni // n_slabs]
         for i in range(slab * ni // n_slabs, (slab + 1) * ni // n_slabs):
             for j in range(nj):
-                _row_of_displacements(displacement, low[0, i], fraction[0, i], low[1, j], fraction[1, j], row)
+                _land_row(displacement, low, fraction, (index_map, step_map), (i, j), row, landing)
                 back[:] = np.float32(0)
                 touched = False
-                b0 = index_map[0, 0] * i + index_map[0, 1] * j + index_map[0, 3]
-                b1 = index_map[1, 0] * i + index_map[1, 1] * j + index_map[1, 3]
-                b2 = index_map[2, 0] * i + index_map[2, 1] * j + index_map[2, 3]
                 for k in range(nk):
-                    c, f = low[2, k], fraction[2, k]
-                    e = min(c + 1, row.shape[1] - 1)
-                    d0 = row[0, c] + f * (row[0, e] - row[0, c])
-                    d1 = row[1, c] + f * (row[1, e] - row[1, c])
-                    d2 = row[2, c] + f * (row[2, e] - row[2, c])
-                    x = (
-                        b0
-                        + index_map[0, 2] * k
-                        + step_map[0, 0] * d0
-                        + step_map[0, 1] * d1
-                        + step_map[0, 2] * d2
-                    )
-                    y = (
-                        b1
-                        + index_map[1, 2] * k
-                        + step_map[1, 0] * d0
-                        + step_map[1, 1] * d1
-                        + step_map[1, 2] * d2
-                    )
-                    z = (
-                        b2
-                        + index_map[2, 2] * k
-                        + step_map[2, 0] * d0
-                        + step_map[2, 1] * d1
-                        + step_map[2, 2] * d2
-                    )
+                    x, y, z = landing[0, k], landing[1, k], landing[2, k]
                     x0, y0, z0 = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
                     if x0 < 0 or y0 < 0 or z0 < 0 or x0 >= mi - 1 or y0 >= mj - 1 or z0 >= mk - 1:
                         continue
-                    m000 = moving[x0, y0, z0]
-                    m001, m010 = moving[x0, y0, z0 + 1], moving[x0, y0 + 1, z0]
-                    m011, m100 = moving[x0, y0 + 1, z0 + 1], moving[x0 + 1, y0, z0]
-                    m101, m110 = moving[x0 + 1, y0, z0 + 1], moving[x0 + 1, y0 + 1, z0]
-                    m111 = moving[x0 + 1, y0 + 1, z0 + 1]
+                    m000, m001, m010, m011, m100, m101, m110, m111 = _corners(moving, x0, y0, z0)
                     if (
                         m000 == m001 and m000 == m010 and m000 == m011
                         and m000 == m100 and m000 == m101 and m000 == m110 and m000 == m111
@@ -233,6 +209,8 @@ def vote_adjoint(
                         gy * (v101 - v100) + fy * (v111 - v110)
                     )
                     touched = True
+                    c, f = low[2, k], fraction[2, k]
+                    e = min(c + 1, row.shape[1] - 1)
                     for axis in range(3):
                         g = step_map[0, axis] * s0 + step_map[1, axis] * s1 + step_map[2, axis] * s2
                         back[axis, c] += g * (np.float32(1) - f)
