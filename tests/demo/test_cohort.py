@@ -1,5 +1,6 @@
 import json
 import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -46,7 +47,13 @@ def derivative(cohort: Path, name: str, ending: str) -> Path:
 
 def test_the_cohort_is_valid_bids(cohort: Path) -> None:
     done = subprocess.run(
-        ["bids-validator-deno", "--recursive", "--format", "json", str(cohort)],
+        [
+            Path(sys.executable).with_name("bids-validator-deno"),
+            "--recursive",
+            "--format",
+            "json",
+            str(cohort),
+        ],
         capture_output=True,
         text=True,
         check=False,
