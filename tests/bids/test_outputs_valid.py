@@ -97,8 +97,6 @@ def write_everything(bids_dir, out, atlas=ATLAS):
 
 def validator_issues(dataset):
     validator = Path(sys.executable).with_name("bids-validator-deno")
-    if not validator.exists():
-        pytest.skip(f"no BIDS validator beside {sys.executable}: pip install bids-validator-deno")
     finished = subprocess.run(
         [validator, dataset, "--format", "json"], capture_output=True, text=True, check=False
     )
