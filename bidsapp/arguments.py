@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from bidsapp.errors import AnalysisLevelError, DataError, MissingInputError, UsageError
 from bidsapp.execution.resources import available_cpus, scratch_folder
-from bidsapp.settings import RunSettings, Selection
+from bidsapp.settings import Contrast, GroupSettings, RunSettings, Selection
 
 LEVELS = ("participant", "group")
 
@@ -38,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("-v", "--verbose", action="count", default=0, help="say more; twice: the libraries, too")
     add("--dry-run", action="store_true", help="print plan and inputs as JSON; write and validate nothing")
     _add_selection(parser)
+    _add_group(parser)
     _add_computing(parser)
     return parser
 
@@ -82,6 +83,43 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
     add("--atlas", type=Path, metavar="FOLDER", help="your own atlas; default: MNI152NLin2009aSym, embedded")
 
 
+def _add_group(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("how to analyse the group").add_argument
+    add(
+        "--preset",
+        choices=("clustered", "paper"),
+        default="clustered",
+        help="whose verdict leads: lesions of a patient kept together, or each independent as in the paper; "
+        "both are computed; default: clustered",
+    )
+    add("--group-by", default="site", metavar="COLUMN", help="of participants.tsv: centres; default: site")
+    add(
+        "--group-session",
+        choices=("first", "last", "all"),
+        default="first",
+        help="first or last one with lesions of each patient, or all as one patient; default: first",
+    )
+    add(
+        "--off-structure",
+        choices=("exclude", "nearest", "overlap"),
+        default="exclude",
+        help="lesions with the centre outside all structures: leave out, give to the nearest within 3 mm, or "
+        "give every lesion to the structure it shares most with; default: exclude",
+    )
+    add(
+        "--contrast",
+        type=_contrast,
+        metavar="COLUMN:A:B",
+        help="compare two groups of patients voxel by voxel, such as primary:melanoma:lung",
+    )
+    add(
+        "--lesions-in-atlas-space",
+        type=Path,
+        metavar="FOLDER",
+        help="lesion masks aligned to the atlas already; the participant level is not needed",
+    )
+
+
 def _add_computing(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("how to compute").add_argument
     add("--device", type=_device, default="auto", help="auto, cpu, cuda or cuda:N; default: auto")
@@ -113,6 +151,15 @@ def _seed(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(f"a whole number from 0 to 4294967295 is needed, got {text!r}")
     return int(text)
+
+
+def _contrast(text: str) -> Contrast:
+    parts = [part.strip() for part in text.split(":")]
+    if len(parts) != 3 or not all(parts) or parts[1] == parts[2]:
+        raise argparse.ArgumentTypeError(
+            f"COLUMN:A:B is needed, with two different groups, such as primary:melanoma:lung, got {text!r}"
+        )
+    return Contrast(column=parts[0], first=parts[1], second=parts[2])
 
 
 def _device(text: str) -> str:
@@ -150,7 +197,8 @@ def read_settings(arguments: argparse.Namespace, environment: Mapping[str, str])
         raise UsageError(
             f"the work folder must not lie inside bids_dir, got {work_dir}: name another with -w"
         )
-    if "participant" not in arguments.levels and not output_dir.is_dir():
+    needs_results = "participant" not in arguments.levels and not arguments.lesions_in_atlas_space
+    if needs_results and not output_dir.is_dir():
         raise MissingInputError(f"no outputs in {output_dir} yet: run the participant level first")
     selection = Selection(
         bids_dir=bids_dir,
@@ -171,6 +219,19 @@ def read_settings(arguments: argparse.Namespace, environment: Mapping[str, str])
         random_seed=arguments.random_seed,
         sloppy=arguments.sloppy,
         atlas=_existing_folder(arguments.atlas, "the atlas") if arguments.atlas else None,
+        group=_group_settings(arguments),
+    )
+
+
+def _group_settings(arguments: argparse.Namespace) -> GroupSettings:
+    folder = arguments.lesions_in_atlas_space
+    return GroupSettings(
+        preset=arguments.preset,
+        group_by=arguments.group_by,
+        session=arguments.group_session,
+        off_structure=arguments.off_structure,
+        contrast=arguments.contrast,
+        lesions_in_atlas_space=_existing_folder(folder, "the lesions in atlas space") if folder else None,
     )
 
 

@@ -96,6 +96,53 @@ class RegistrationSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Contrast:
+    """Two groups of patients that are compared with each other.
+
+    Parameters
+    ----------
+    column
+        Of participants.tsv.
+    first, second
+        The two entries of the column; patients with another one take no part.
+    """
+
+    column: str
+    first: str
+    second: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupSettings:
+    """How the group is analysed; both presets are always computed.
+
+    Parameters
+    ----------
+    preset
+        Whose verdict leads: "clustered" keeps the lesions of a patient together, "paper" takes each lesion
+        as independent.
+    group_by
+        Column of participants.tsv that divides the patients into centres.
+    session
+        Of patients with several: "first" or "last" with lesions, or "all" as one patient's lesions.
+    off_structure
+        What becomes of a lesion whose centre of gravity lies outside all structures: "exclude", "nearest"
+        (structure within 3 mm) or "overlap" (every lesion belongs to the structure it shares most with).
+    contrast
+        Two groups to compare voxel by voxel, or None.
+    lesions_in_atlas_space
+        Folder of lesion masks that lie in the atlas already, instead of the participant level's results.
+    """
+
+    preset: str = "clustered"
+    group_by: str = "site"
+    session: str = "first"
+    off_structure: str = "exclude"
+    contrast: Contrast | None = None
+    lesions_in_atlas_space: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
     """Everything the command line chooses.
 
@@ -121,6 +168,8 @@ class RunSettings:
         Coarse and quick, for tests only.
     atlas
         Folder of the user's own atlas pack; None for the embedded one.
+    group
+        How the group is analysed.
     """
 
     selection: Selection
@@ -133,6 +182,7 @@ class RunSettings:
     random_seed: int = 0
     sloppy: bool = False
     atlas: Path | None = None
+    group: GroupSettings = field(default_factory=GroupSettings)
 
     @property
     def registration(self) -> RegistrationSettings:
