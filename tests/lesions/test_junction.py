@@ -3,8 +3,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bidsapp.errors import UsageError
 from bidsapp.images.volume import Volume
-from bidsapp.lesions.junction import junction_distances_mm, junction_faces
+from bidsapp.lesions.junction import (
+    SURFACES,
+    junction_distances_mm,
+    surface_distances_mm,
+    surface_faces,
+)
 from tests.lesions.conftest import centred_space, oblique_space
 
 
@@ -31,7 +37,7 @@ def test_each_face_between_white_and_grey_is_found() -> None:
     space = oblique_space((4, 5, 6), (1.0, 1.2, 2.0))
     data = np.zeros(space.shape, dtype=np.uint8)
     data[1, 2, 3], data[2, 2, 3], data[1, 3, 3] = 2, 3, 10
-    midpoints, axes = junction_faces(Volume(data, space))
+    midpoints, axes = surface_faces(Volume(data, space))
     assert midpoints.tolist() == [[1.5, 2.0, 3.0]]
     assert axes.tolist() == [0]
 
@@ -45,4 +51,37 @@ def test_an_atlas_without_a_junction_has_no_distance() -> None:
 def test_grey_matter_of_the_cerebellum_is_no_junction() -> None:
     data = np.zeros((4, 5, 6), dtype=np.uint8)
     data[:2], data[2:] = 9, 11
-    assert len(junction_faces(Volume(data, centred_space((4, 5, 6))))[0]) == 0
+    assert len(surface_faces(Volume(data, centred_space((4, 5, 6))))[0]) == 0
+
+
+CODES = {"junction": (1, 4), "pial": (4, 0), "ventricle": (5, 2)}
+"""SegAnat indices on the negative and on the positive side of each surface."""
+
+
+@given(st.sampled_from(sorted(SURFACES)), st.floats(-8, 8), st.floats(-3, 3))
+def test_every_surface_is_measured_without_half_a_voxel_of_bias(surface: str, x: float, z: float) -> None:
+    space = oblique_space((24, 15, 16), (0.9, 1.2, 1.5))
+    below, above = CODES[surface]
+    data = np.full(space.shape, above, dtype=np.uint8)
+    data[:12] = below
+    across, along = space.affine[:3, 0] / 0.9, space.affine[:3, 2] / 1.5
+    point = space.voxel_to_world(np.array([[11.5, 7.0, 8.0]]))[0] + x * across + z * along
+    (distance,) = surface_distances_mm(point[None], Volume(data, space), surface)
+    assert distance == pytest.approx(x, abs=1e-6)
+
+
+def test_the_pial_surface_is_between_cortex_and_background_only() -> None:
+    data = np.zeros((4, 5, 6), dtype=np.uint8)
+    data[1], data[2], data[3] = 1, 3, 7
+    midpoints, axes = surface_faces(Volume(data, centred_space((4, 5, 6))), "pial")
+    assert len(midpoints) == 0
+    data[3] = 0
+    midpoints, axes = surface_faces(Volume(data, centred_space((4, 5, 6))), "pial")
+    assert set(midpoints[:, 0]) == {2.5}
+    assert set(axes) == {0}
+
+
+def test_an_unknown_surface_is_refused() -> None:
+    labels = Volume(np.ones((4, 5, 6), dtype=np.uint8), centred_space((4, 5, 6)))
+    with pytest.raises(UsageError, match="one of junction, pial, ventricle, got 'skull'"):
+        surface_distances_mm(np.zeros((1, 3)), labels, "skull")
