@@ -1,0 +1,146 @@
+"""The paper's objective: correlation of distance maps, smooth displacement, growth like the surroundings."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64, UInt8
+from torch import Tensor
+
+from bidsapp.geometry.kernels.reference import sample
+from bidsapp.geometry.resample import sample_at
+from bidsapp.geometry.space import Space
+from bidsapp.geometry.velocity import exponentiate_voxels
+from bidsapp.images.distance_map import depth_and_index
+from bidsapp.images.volume import Volume
+from bidsapp.registration.grids import N_LABELS, coarsen
+from bidsapp.registration.losses.correlation import negative_correlation
+from bidsapp.registration.losses.growth_ratio import jacobian_determinants, strayed_growth
+from bidsapp.registration.losses.smoothness import mean_squared_gradient
+from bidsapp.settings import RegistrationSettings
+
+SIMILARITY_WEIGHT = 0.098
+"""Lambda 1 of eq. (1) and (2)."""
+SMOOTHNESS_WEIGHT = 0.01
+"""Lambda 2, for a gradient in mm per mm: published nowhere, so it is our choice."""
+PAIR_WEIGHT = 0.045
+"""Lambda 3 of eq. (1)."""
+VOLUME_WEIGHT = 0.098
+"""Lambda 4 of eq. (2)."""
+INDEX_WEIGHT = 1.0
+"""Gamma: what one step of the label's number adds to the distance map."""
+DEEPEST_MM = 10.0
+"""Where depth is clipped, d_max: published nowhere, so it is our choice."""
+
+
+@dataclass(frozen=True)
+class PaperObjective:
+    """What a velocity costs, after Wielenberg et al. 2026, eq. (2).
+
+    Parameters
+    ----------
+    fixed_map
+        Distance map of the atlas at every n-th voxel.
+    moving_map
+        Distance map of the patient on the native grid.
+    counted
+        Fixed voxels whose label the patient has, too.
+    index_map, step_map
+        Fixed voxel (i, j, k, 1) to moving voxel, and displacement (voxels of its grid) to moving voxels.
+    to_grid
+        Fixed voxel (i, j, k, 1) to a voxel of the displacement's grid.
+    point_labels
+        The atlas label nearest to each point of the velocity's grid.
+    squaring_steps
+        N of scaling and squaring.
+    """
+
+    fixed_map: Float[Tensor, "fi fj fk"]
+    moving_map: Float[Tensor, "mi mj mk"]
+    counted: Bool[Tensor, "fi fj fk"]
+    index_map: Float[Tensor, "3 4"]
+    step_map: Float[Tensor, "3 3"]
+    to_grid: Float[Tensor, "3 4"]
+    point_labels: UInt8[Tensor, "i j k"]
+    squaring_steps: int
+
+    def terms(
+        self,
+        velocity: Float[Tensor, "3 i j k"],
+        phase: int,  # noqa: ARG002 - every voxel counts in every phase
+    ) -> dict[str, Float64[Tensor, ""]]:
+        """Give every term, weighted, for a velocity in voxels of its grid."""
+        there = exponentiate_voxels(velocity, squaring_steps=self.squaring_steps)
+        growth = strayed_growth(jacobian_determinants(there), self.point_labels, N_LABELS)
+        return {
+            "dissimilarity": SIMILARITY_WEIGHT
+            * negative_correlation(self.fixed_map, self._warped_map(there), self.counted),
+            "smoothness": SMOOTHNESS_WEIGHT * mean_squared_gradient(there),
+            "volume_preservation": VOLUME_WEIGHT * growth,
+        }
+
+    def _warped_map(self, displacement: Float[Tensor, "3 i j k"]) -> Float[Tensor, "fi fj fk"]:
+        """Sample the patient's distance map once, linearly, where the displacement sends the fixed voxels."""
+        axes = [torch.arange(n, device=self.index_map.device) for n in self.fixed_map.shape]
+        voxel = torch.stack(torch.meshgrid(*axes, indexing="ij")).to(displacement.dtype)
+        step = sample(displacement, _send(self.to_grid, voxel))
+        return sample(
+            self.moving_map[None],
+            _send(self.index_map, voxel) + torch.einsum("ab,bijk->aijk", self.step_map, step),
+        )[0]
+
+
+def paper_objective(  # noqa: PLR0913, PLR0917 - two maps, where they lie, how they are compared
+    fixed: Volume,
+    moving: Volume,
+    affine: Float64[np.ndarray, "4 4"],
+    grid: Space,
+    labels_mm: float,
+    settings: RegistrationSettings,
+    device: str,
+) -> PaperObjective:
+    """Prepare the paper's objective for one stage.
+
+    Parameters
+    ----------
+    fixed, moving
+        SegAnat label maps: the atlas's, cut to its box, and the patient's, padded with background.
+    affine
+        Fixed world to moving world, millimetres.
+    grid
+        Of the velocity.
+    labels_mm
+        Spacing at which the maps are compared; depths are measured on the full grids before.
+    settings
+        Squaring steps; the weights are the paper's.
+    device
+        Where torch computes.
+    """
+    fixed_map = coarsen(_distance_map(fixed), labels_mm)
+    thinned = coarsen(fixed, labels_mm).data
+    at_points = fixed.space.world_to_voxel(grid.voxel_centres_mm())
+    point_labels = sample_at(fixed.data, at_points, "nearest").reshape(grid.shape).astype(np.uint8)
+
+    def tensor(array: np.ndarray) -> Tensor:
+        return torch.as_tensor(np.ascontiguousarray(array), dtype=torch.float32, device=device)
+
+    to_moving = moving.space.inverse_affine @ affine
+    return PaperObjective(
+        fixed_map=tensor(fixed_map.data),
+        moving_map=tensor(_distance_map(moving).data),
+        counted=torch.from_numpy(np.isin(thinned, np.unique(moving.data))).to(device),
+        index_map=tensor((to_moving @ fixed_map.space.affine)[:3]),
+        step_map=tensor((to_moving @ grid.affine)[:3, :3]),
+        to_grid=tensor((grid.inverse_affine @ fixed_map.space.affine)[:3]),
+        point_labels=torch.from_numpy(point_labels).to(device),
+        squaring_steps=settings.squaring_steps,
+    )
+
+
+def _distance_map(labels: Volume) -> Volume:
+    return depth_and_index(labels, deepest_mm=DEEPEST_MM, index_weight=INDEX_WEIGHT)
+
+
+def _send(affine: Float[Tensor, "3 4"], voxel: Float[Tensor, "3 i j k"]) -> Float[Tensor, "3 i j k"]:
+    moved: Tensor = torch.einsum("ab,bijk->aijk", affine[:, :3], voxel) + affine[:, 3].reshape(3, 1, 1, 1)
+    return moved
