@@ -1,6 +1,7 @@
 """Every compiled kernel against plain torch in double precision, value and gradient."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from bidsapp.geometry import kernels
 from bidsapp.geometry.kernels import reference
 
 SHAPE = (5, 6, 7)
+TURN = torch.tensor([[0.9, 0.2, -0.1], [-0.15, 0.8, 0.1], [0.05, -0.1, 1.1]])
+INDEX_MAP = torch.cat([TURN, torch.tensor([[1.3], [0.7], [0.9]])], dim=1)
 
 
 def field(seed: int, amplitude: float = 1.5, shape: tuple[int, ...] = (3, *SHAPE)) -> Tensor:
@@ -68,15 +71,48 @@ def test_votes_match_plain_torch_on_an_oblique_moving_grid(grid_step: float) -> 
     # blocks of equal labels, so that the shortcut for uniform corners is taken too
     moving[2:8, 2:7, 3:9] = 2
     to_grid = torch.tensor([[1 / grid_step, 0.1], [1 / grid_step, -0.2], [1 / grid_step, 0.0]])
-    turn = torch.tensor([[0.9, 0.2, -0.1], [-0.15, 0.8, 0.1], [0.05, -0.1, 1.1]])
-    index_map = torch.cat([turn, torch.tensor([[1.3], [0.7], [0.9]])], dim=1)
 
     def votes(displacement: Tensor) -> tuple[Tensor, Tensor]:
         kind = displacement.dtype
-        maps = (index_map.to(kind), turn.to(kind))
+        maps = (INDEX_MAP.to(kind), TURN.to(kind))
         return kernels.label_votes(displacement, to_grid.to(kind), fixed, moving, maps, 4)
 
     agree(votes, field(4, 0.7, (3, 10, 9, 11)))
+
+
+@pytest.mark.parametrize("grid_step", [1.0, 2.0])
+def test_sampling_an_image_matches_plain_torch_on_an_oblique_moving_grid(grid_step: float) -> None:
+    image = field(11, 1.0, (12, 9, 13))
+    to_grid = torch.tensor([[1 / grid_step, 0.1], [1 / grid_step, -0.2], [1 / grid_step, 0.0]])
+
+    def read(displacement: Tensor) -> Tensor:
+        kind = displacement.dtype
+        maps = (INDEX_MAP.to(kind), TURN.to(kind))
+        return kernels.sample_image(displacement, to_grid.to(kind), image.to(kind), maps, (9, 10, 11))
+
+    agree(read, field(4, 0.7, (3, 10, 9, 11)))
+
+
+@pytest.mark.parametrize("radius", [1, 2])
+def test_local_correlation_matches_plain_torch_where_weights_leave_holes(radius: int) -> None:
+    fixed, weights = 90 + 40 * field(12, 1.0, SHAPE), (field(13, 1.0, SHAPE) > -0.8).double()
+    weights[0] *= 0.3
+    weights[3:, :3] = 0
+
+    def correlation(moving: Tensor) -> Tensor:
+        return kernels.local_correlation(fixed.to(moving.dtype), moving, weights.to(moving.dtype), radius)
+
+    agree(correlation, 500 + 0.5 * fixed + 30 * field(14, 1.0, SHAPE))
+
+
+def test_slabs_of_a_larger_image_correlate_as_plain_torch_does() -> None:
+    shape = (37, 9, 10)
+    fixed, weights = field(15, 1.0, shape), (field(16, 1.0, shape) > -1).double()
+
+    def correlation(moving: Tensor) -> Tensor:
+        return kernels.local_correlation(fixed.to(moving.dtype), moving, weights.to(moving.dtype), 3)
+
+    agree(correlation, fixed + field(17, 0.5, shape))
 
 
 def test_the_gradient_of_the_reference_is_the_derivative_of_its_value() -> None:
@@ -85,6 +121,60 @@ def test_the_gradient_of_the_reference_is_the_derivative_of_its_value() -> None:
     cells = labels((2, 3, 4), 2, 3)
     u = field(7, 0.1)[:, :3, :4, :5].requires_grad_()
     assert torch.autograd.gradcheck(lambda x: reference.log_jacobian_moments(x, cells, 2, 0.05, 0), (u,))
+    image, to_grid = field(18, 1.0, (6, 5, 7)), torch.tensor([[1.0, 0.1]] * 3, dtype=torch.float64)
+    maps = INDEX_MAP.double(), TURN.double()
+    read = partial(reference.sample_image, to_grid=to_grid, image=image, index_map=maps[0], step_map=maps[1])
+    assert torch.autograd.gradcheck(lambda x: read(x, shape=(3, 4, 5)), (u,))
+    moving, weights = field(19, 1.0, (3, 4, 5)).requires_grad_(), labels((3, 4, 5), 3, 6).double()
+    correlation = partial(reference.local_correlation, image[:3, :4, :5], weights=weights, radius=1)
+    assert torch.autograd.gradcheck(correlation, (moving,))
+
+
+def test_boxes_correlate_as_counted_by_hand() -> None:
+    rng = np.random.default_rng(7)
+    fixed, moving = rng.normal(size=(2, 4, 5, 6))
+    weights = (rng.uniform(size=(4, 5, 6)) > 0.3).astype(float)
+    scores = []
+    for i, j, k in np.argwhere(weights > 0):
+        box = tuple(slice(max(0, at - 1), at + 2) for at in (i, j, k))
+        inside = weights[box] > 0
+        if inside.sum() > 1:
+            scores.append(np.corrcoef(fixed[box][inside], moving[box][inside])[0, 1] ** 2)
+    tensors = [torch.from_numpy(array).float() for array in (fixed, moving, weights)]
+    # the floor of flat regions takes a few thousandths
+    assert kernels.local_correlation(*tensors, 1).item() == pytest.approx(np.mean(scores), rel=0.01)
+
+
+def test_a_lesion_left_out_changes_nothing_whatever_it_looks_like() -> None:
+    fixed, moving = field(20, 1.0, SHAPE).float(), field(21, 1.0, SHAPE).float()
+    healthy = torch.ones(SHAPE, dtype=torch.bool)
+    healthy[2:4, 2:5, 3:6] = False
+    bright = torch.where(healthy, moving, 1e3).requires_grad_()
+    without = kernels.local_correlation(fixed, moving, healthy, 1)
+    seen = kernels.local_correlation(fixed, bright, healthy, 1)
+    torch.testing.assert_close(seen, without)
+    seen.backward()
+    assert bright.grad is not None
+    assert (bright.grad[~healthy] == 0).all()
+
+
+def test_intensities_may_be_scaled_shifted_and_inverted() -> None:
+    fixed, moving = field(22, 1.0, (6, 7, 8)).float(), field(23, 1.0, (6, 7, 8)).float()
+    everywhere = torch.ones((6, 7, 8), dtype=torch.bool)
+    wanted = kernels.local_correlation(fixed, moving, everywhere, 2)
+    got = kernels.local_correlation(1000 - 70 * fixed, 3 + 0.01 * moving, everywhere, 2)
+    torch.testing.assert_close(got, wanted, rtol=1e-4, atol=0)
+
+
+def test_flat_images_and_empty_masks_correlate_with_nothing() -> None:
+    noisy = field(24, 1.0, SHAPE).float()
+    step = torch.where(torch.arange(7) < 3, 0.0, 100.0).expand(SHAPE) + 0.01 * noisy
+    everywhere = torch.ones(SHAPE, dtype=torch.bool)
+    assert kernels.local_correlation(noisy, torch.full(SHAPE, 0.1), everywhere, 1).item() == 0
+    assert kernels.local_correlation(noisy, noisy, torch.zeros(SHAPE), 1).item() == 0
+    away_from_the_step = everywhere & ((torch.arange(7) < 2) | (torch.arange(7) > 3))
+    noise = 0.01 * field(25, 1.0, SHAPE).float()
+    assert kernels.local_correlation(step, step + noise, away_from_the_step, 1).item() < 1e-3
 
 
 def test_identical_labels_under_the_identity_agree_completely() -> None:

@@ -3,16 +3,16 @@
 Single precision on the CPU goes to the compiled twin (`compiled`), all else to plain torch (`reference`).
 """
 
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Float64, UInt8
+from jaxtyping import Bool, Float, Float32, Float64, UInt8
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
 
 from bidsapp.geometry.kernels import reference
-from bidsapp.geometry.kernels.compiled import composition, filters, jacobians, sampling, votes
+from bidsapp.geometry.kernels.compiled import operations, sampling
 
 _FOLD_FLOOR = 0.3
 
@@ -21,97 +21,9 @@ def _is_compiled(*tensors: Tensor) -> bool:
     return all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors)
 
 
-def _array(tensor: Tensor) -> np.ndarray[Any, np.dtype[Any]]:
-    return tensor.detach().contiguous().numpy()
-
-
-class _Compose(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: FunctionCtx, outer: Tensor, inner: Tensor) -> Tensor:
-        ctx.save_for_backward(outer, inner)
-        return torch.from_numpy(composition.compose(_array(outer), _array(inner)))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        outer, inner = ctx.saved_tensors
-        to_outer, to_inner = composition.compose_adjoint(_array(outer), _array(inner), _array(gradient))
-        return torch.from_numpy(to_outer), torch.from_numpy(to_inner)
-
-
-class _Smooth(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, field: Tensor, weights: Tensor) -> Tensor:
-        ctx.weights = weights
-        return torch.from_numpy(filters.smooth(_array(field), _array(weights)))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return torch.from_numpy(filters.smooth(_array(gradient), _array(ctx.weights.flip(0)))), None
-
-
-class _LabelVotes(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, displacement: Tensor, n_labels: int, *grids: Tensor) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(displacement, *grids)
-        overlap, volume = votes.vote(_array(displacement), *_placed(displacement, *grids), n_labels)
-        return torch.from_numpy(overlap), torch.from_numpy(volume)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, to_overlap: Tensor, to_volume: Tensor) -> tuple[Tensor | None, ...]:
-        displacement, *grids = ctx.saved_tensors
-        placed = _placed(displacement, *grids)
-        gains = _array(to_overlap.float()), _array(to_volume.float())
-        pulled = votes.vote_adjoint(_array(displacement), *placed, *gains)
-        return torch.from_numpy(pulled), *[None] * (len(grids) + 1)
-
-
-def _placed(displacement: Tensor, to_grid: Tensor, *others: Tensor) -> tuple[Any, ...]:
-    """Lower neighbour and weight of every fixed index on the displacement's grid, axis by axis."""
-    fixed = others[0]
-    low = np.zeros((3, max(fixed.shape)), dtype=np.int64)
-    fraction = np.zeros(low.shape, dtype=np.float32)
-    for axis, (scale, offset) in enumerate(to_grid.tolist()):
-        size = displacement.shape[axis + 1]
-        at = np.clip(scale * np.arange(fixed.shape[axis]) + offset, 0, size - 1)
-        low[axis, : at.size] = np.minimum(at.astype(np.int64), max(size - 2, 0))
-        fraction[axis, : at.size] = at - low[axis, : at.size]
-    return low, fraction, *[_array(other) for other in others]
-
-
-class _SquaredDifferences(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, field: Tensor) -> Tensor:
-        ctx.save_for_backward(field)
-        return torch.tensor(filters.squared_differences(_array(field)), dtype=torch.float64)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (field,) = ctx.saved_tensors
-        return torch.from_numpy(filters.squared_differences_adjoint(_array(field), gradient.item()))
-
-
-class _LogJacobianMoments(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, displacement: Tensor, labels: Tensor, n_labels: int, phase: int
-    ) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(displacement, labels)
-        ctx.phase = phase
-        arrays = _array(displacement), _array(labels)
-        first, second = jacobians.log_jacobian_moments(*arrays, n_labels, _FOLD_FLOOR, phase)
-        return torch.from_numpy(first), torch.from_numpy(second)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, to_first: Tensor, to_second: Tensor) -> tuple[Tensor, None, None, None]:
-        arrays = tuple(_array(saved) for saved in ctx.saved_tensors)
-        gains = _array(to_first), _array(to_second)
-        pulled = jacobians.log_jacobian_moments_adjoint(*arrays, _FOLD_FLOOR, ctx.phase, *gains)
-        return torch.from_numpy(pulled), None, None, None
+def _implementation(*tensors: Tensor) -> ModuleType:
+    """Choose who computes: both have the same functions."""
+    return operations if _is_compiled(*tensors) else reference
 
 
 def compose(outer: Float[Tensor, "3 i j k"], inner: Float[Tensor, "3 i j k"]) -> Float[Tensor, "3 i j k"]:
@@ -123,26 +35,20 @@ def compose(outer: Float[Tensor, "3 i j k"], inner: Float[Tensor, "3 i j k"]) ->
         Displacements in voxels of their common grid; `outer` is interpolated trilinearly and holds its
         border value beyond the border.
     """
-    if _is_compiled(outer, inner):
-        composed: Tensor = _Compose.apply(outer, inner)
-        return composed
-    return reference.compose(outer, inner)
+    composed: Tensor = _implementation(outer, inner).compose(outer, inner)
+    return composed
 
 
 def smooth(field: Float[Tensor, "c i j k"], weights: Float[Tensor, " w"]) -> Float[Tensor, "c i j k"]:
     """Convolve every channel with an odd number of `weights` along each axis; zero beyond the border."""
-    if _is_compiled(field, weights):
-        smoothed: Tensor = _Smooth.apply(field, weights)
-        return smoothed
-    return reference.smooth(field, weights)
+    smoothed: Tensor = _implementation(field, weights).smooth(field, weights)
+    return smoothed
 
 
 def squared_differences(field: Float[Tensor, "c i j k"]) -> Float64[Tensor, ""]:
     """Sum over channels, voxels and axes of the squared difference to the next voxel."""
-    if _is_compiled(field):
-        total: Tensor = _SquaredDifferences.apply(field)
-        return total
-    return reference.squared_differences(field)
+    total: Tensor = _implementation(field).squared_differences(field)
+    return total
 
 
 def label_votes(
@@ -178,13 +84,75 @@ def label_votes(
     volume
         Sum of all votes for each label.
     """
-    index_map, step_map = maps
-    if _is_compiled(displacement):
-        counted: tuple[Tensor, Tensor] = _LabelVotes.apply(
-            displacement, n_labels, to_grid, fixed, moving, index_map, step_map
-        )
-        return counted
-    return reference.label_votes(displacement, to_grid, fixed, moving, index_map, step_map, n_labels)
+    vote = _implementation(displacement).label_votes
+    counted: tuple[Tensor, Tensor] = vote(displacement, to_grid, fixed, moving, *maps, n_labels)
+    return counted
+
+
+def sample_image(
+    displacement: Float[Tensor, "3 i j k"],
+    to_grid: Float[Tensor, "3 2"],
+    image: Float[Tensor, "mi mj mk"],
+    maps: tuple[Float[Tensor, "3 4"], Float[Tensor, "3 3"]],
+    shape: tuple[int, int, int],
+) -> Float[Tensor, "fi fj fk"]:
+    """Read a moving image where the voxels of a fixed grid land, trilinearly; 0 beyond its outermost centres.
+
+    Gradients flow to the displacement only.
+
+    Parameters
+    ----------
+    displacement, to_grid, maps
+        As in `label_votes`.
+    image
+        Intensities on the moving grid.
+    shape
+        Sizes of the fixed grid.
+    """
+    read = _implementation(displacement, image).sample_image
+    sampled: Tensor = read(displacement, to_grid, image, *maps, shape)
+    return sampled
+
+
+def local_correlation(
+    fixed: Float[Tensor, "i j k"],
+    moving: Float[Tensor, "i j k"],
+    inside: Bool[Tensor, "i j k"] | Float[Tensor, "i j k"],
+    radius: int,
+) -> Float64[Tensor, ""]:
+    """Average, over weighted voxels, the squared correlation of two images in the box around each.
+
+    1 means that one image is a linear function of the other wherever one looks, 0 that they have nothing to
+    do with each other; higher is better. Scaling, shifting or inverting an image's intensities changes
+    nothing. Where an image is flat (a local variance far below 0.001 of the whole image's) the correlation
+    goes to 0: noise is not matched to noise. Gradients flow to `moving` only.
+
+    Parameters
+    ----------
+    fixed, moving
+        Intensities on one grid.
+    inside
+        Weight of each voxel, 0 or more. A voxel of weight 0 has no say in its neighbours' boxes either. If
+        all are 0 the result is 0.
+    radius
+        A box has ``2 * radius + 1`` voxels along each axis; beyond the border lies nothing.
+
+    References
+    ----------
+    Avants et al. 2008, Medical Image Analysis 12:26-41 (local cross correlation).
+    doi:10.1016/j.media.2007.06.004
+
+    Examples
+    --------
+    >>> ramp = torch.arange(60.0, dtype=torch.float64).reshape(3, 4, 5)
+    >>> everywhere = torch.ones(3, 4, 5, dtype=torch.bool)
+    >>> round(local_correlation(ramp, 7 - 2 * ramp, everywhere, 2).item(), 2)
+    1.0
+    """
+    weights = inside.to(fixed.dtype)
+    correlate = _implementation(fixed, moving).local_correlation
+    mean: Tensor = correlate(fixed, moving, weights, radius)
+    return mean
 
 
 def log_jacobian_moments(
@@ -207,10 +175,9 @@ def log_jacobian_moments(
     phase
         0 or 1: which four corners count.
     """
-    if _is_compiled(displacement):
-        moments: tuple[Tensor, Tensor] = _LogJacobianMoments.apply(displacement, labels, n_labels, phase)
-        return moments
-    return reference.log_jacobian_moments(displacement, labels, n_labels, _FOLD_FLOOR, phase)
+    add_up = _implementation(displacement).log_jacobian_moments
+    moments: tuple[Tensor, Tensor] = add_up(displacement, labels, n_labels, _FOLD_FLOOR, phase)
+    return moments
 
 
 def sample_vectors(

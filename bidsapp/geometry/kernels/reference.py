@@ -1,6 +1,6 @@
 """The hot operations in plain torch: any device, any precision, differentiable by torch itself.
 
-This is what the fast twins are tested against, and what runs on a GPU.
+This is what the fast twins are tested against, and what runs where they cannot.
 """
 
 import torch
@@ -9,6 +9,9 @@ from torch.nn import functional
 
 STEEPNESS = 6.0
 """Below the floor of a determinant its logarithm goes on as a line, so many times as steep as its tangent."""
+
+FLAT_SHARE = 1e-3
+"""Local variances below this share of the whole image's count as flat: they correlate with nothing."""
 
 
 def _corners(position: Tensor, sizes: tuple[int, ...]) -> tuple[list[Tensor], Tensor]:
@@ -58,6 +61,17 @@ def smooth(field: Tensor, weights: Tensor) -> Tensor:
     return smoothed[:, 0]
 
 
+def _landing(
+    displacement: Tensor, to_grid: Tensor, index_map: Tensor, step_map: Tensor, shape: torch.Size
+) -> Tensor:
+    """Where the fixed voxels of a grid of `shape` land, in moving voxels (3, i, j, k)."""
+    voxel = _grid(shape, displacement)
+    at = to_grid[:, 0].reshape(3, 1, 1, 1) * voxel + to_grid[:, 1].reshape(3, 1, 1, 1)
+    step = torch.einsum("ab,bijk->aijk", step_map, sample(displacement, at))
+    position = torch.einsum("ab,bijk->aijk", index_map[:, :3], voxel) + step
+    return position + index_map[:, 3].reshape(3, 1, 1, 1)
+
+
 def label_votes(
     displacement: Tensor,
     to_grid: Tensor,
@@ -68,11 +82,7 @@ def label_votes(
     n_labels: int,
 ) -> tuple[Tensor, Tensor]:
     """Overlap and warped volume of every label: the meaning is explained in `kernels.label_votes`."""
-    voxel = _grid(fixed.shape, displacement)
-    at = to_grid[:, 0].reshape(3, 1, 1, 1) * voxel + to_grid[:, 1].reshape(3, 1, 1, 1)
-    step = torch.einsum("ab,bijk->aijk", step_map, sample(displacement, at))
-    position = torch.einsum("ab,bijk->aijk", index_map[:, :3], voxel) + step
-    position = position + index_map[:, 3].reshape(3, 1, 1, 1)
+    position = _landing(displacement, to_grid, index_map, step_map, fixed.shape)
     sizes = torch.tensor(moving.shape, device=fixed.device).reshape(3, 1, 1, 1)
     inside = ((position >= 0) & (position < sizes - 1)).all(dim=0).flatten()
     indices, weights = _corners(position, tuple(moving.shape))
@@ -85,6 +95,43 @@ def label_votes(
         volume = volume.index_add(0, label, weight)
         overlap = overlap.index_add(0, label, weight * (label == flat_fixed))
     return overlap, volume
+
+
+def sample_image(
+    displacement: Tensor,
+    to_grid: Tensor,
+    image: Tensor,
+    index_map: Tensor,
+    step_map: Tensor,
+    shape: tuple[int, int, int],
+) -> Tensor:
+    """The moving image at every fixed voxel: the meaning is explained in `kernels.sample_image`."""
+    position = _landing(displacement, to_grid, index_map, step_map, torch.Size(shape))
+    last = torch.tensor(image.shape, device=image.device).reshape(3, 1, 1, 1) - 1
+    inside = ((position >= 0) & (position <= last)).all(dim=0)
+    return torch.where(inside, sample(image[None], position)[0], 0)
+
+
+def local_correlation(fixed: Tensor, moving: Tensor, weights: Tensor, radius: int) -> Tensor:
+    """Mean squared local correlation: the meaning is explained in `kernels.local_correlation`."""
+    f, m = _standardised(fixed, weights), _standardised(moving, weights)
+    products = torch.stack(
+        [weights, weights * f, weights * m, weights * f * f, weights * f * m, weights * m * m]
+    )
+    mass, *sums = smooth(products, products.new_ones(2 * radius + 1))
+    f, m, ff, fm, mm = (part / mass.clamp(min=torch.finfo(mass.dtype).tiny) for part in sums)
+    squared = (fm - f * m).square()
+    variances = ((ff - f * f).clamp(min=0) + FLAT_SHARE) * ((mm - m * m).clamp(min=0) + FLAT_SHARE)
+    local = torch.where(weights > 0, weights * squared / variances, 0)
+    return local.double().sum() / weights.double().sum().clamp(min=torch.finfo(torch.float64).tiny)
+
+
+def _standardised(image: Tensor, weights: Tensor) -> Tensor:
+    """Shift and scale to weighted mean 0 and variance 1; a constant image to 0."""
+    mass = weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
+    centred = image - (weights * image).sum() / mass
+    variance = (weights * centred.square()).sum() / mass
+    return centred * torch.where(variance > 0, variance, 1).rsqrt()
 
 
 def squared_differences(field: Tensor) -> Tensor:

@@ -4,51 +4,7 @@ import numba
 import numpy as np
 
 from bidsapp.geometry.kernels.compiled.cells import N_SLABS, in_order, jit, jit_parallel
-
-
-@jit
-def _row_of_displacements(
-    field: np.ndarray, low_i: int, f_i: float, low_j: int, f_j: float, row: np.ndarray
-) -> None:
-    """Interpolate `field` (3, i, j, k) in i and j, for every coarse k."""
-    _, ni, nj, nk = field.shape
-    up_i, up_j = min(low_i + 1, ni - 1), min(low_j + 1, nj - 1)
-    w00, w01 = (1 - f_i) * (1 - f_j), (1 - f_i) * f_j
-    w10, w11 = f_i * (1 - f_j), f_i * f_j
-    for axis in range(3):
-        a, b = field[axis, low_i, low_j], field[axis, low_i, up_j]
-        c, d = field[axis, up_i, low_j], field[axis, up_i, up_j]
-        for k in range(nk):
-            row[axis, k] = w00 * a[k] + w01 * b[k] + w10 * c[k] + w11 * d[k]
-
-
-@jit
-def _land_row(
-    displacement: np.ndarray,
-    low: np.ndarray,
-    fraction: np.ndarray,
-    maps: tuple[np.ndarray, np.ndarray],
-    at: tuple[int, int],
-    row: np.ndarray,
-    landing: np.ndarray,
-) -> None:
-    """Find where the fixed voxels (i, j, k) with (i, j) = `at` land in the moving grid: `landing` (3, k)."""
-    index_map, step_map = maps
-    i, j = at
-    _row_of_displacements(displacement, low[0, i], fraction[0, i], low[1, j], fraction[1, j], row)
-    last = row.shape[1] - 1
-    for axis in range(3):
-        base = index_map[axis, 0] * i + index_map[axis, 1] * j + index_map[axis, 3]
-        for k in range(landing.shape[1]):
-            landing[axis, k] = base + index_map[axis, 2] * k
-    for k in range(landing.shape[1]):
-        c, f = low[2, k], fraction[2, k]
-        e = min(c + 1, last)
-        for other in range(3):
-            d = row[other, c] + f * (row[other, e] - row[other, c])
-            landing[0, k] += step_map[0, other] * d
-            landing[1, k] += step_map[1, other] * d
-            landing[2, k] += step_map[2, other] * d
+from bidsapp.geometry.kernels.compiled.landing import add_slabs, land_row, reach_of_slabs, spread_row
 
 
 @jit
@@ -88,7 +44,7 @@ def vote(
         hit, mass = overlap[slab], volume[slab]
         for i in range(slab * ni // n_slabs, (slab + 1) * ni // n_slabs):
             for j in range(nj):
-                _land_row(displacement, low, fraction, (index_map, step_map), (i, j), row, landing)
+                land_row(displacement, low, fraction, (index_map, step_map), (i, j), row, landing)
                 for k in range(nk):
                     x, y, z = landing[0, k], landing[1, k], landing[2, k]
                     label = fixed[i, j, k]
@@ -162,10 +118,7 @@ def vote_adjoint(
     ni, nj, nk = fixed.shape
     mi, mj, mk = moving.shape
     n_slabs = min(N_SLABS, ni)
-    widest = 0
-    for slab in range(n_slabs):
-        first, last = slab * ni // n_slabs, (slab + 1) * ni // n_slabs - 1
-        widest = max(widest, low[0, last] + 2 - low[0, first])
+    widest = reach_of_slabs(low, ni)
     partial = np.zeros((n_slabs, 3, widest, displacement.shape[2], displacement.shape[3]), np.float32)
     for slab in numba.prange(n_slabs):
         row = np.empty((3, displacement.shape[3]), np.float32)
@@ -175,7 +128,7 @@ def vote_adjoint(
         first = low[0, slab * ni // n_slabs]
         for i in range(slab * ni // n_slabs, (slab + 1) * ni // n_slabs):
             for j in range(nj):
-                _land_row(displacement, low, fraction, (index_map, step_map), (i, j), row, landing)
+                land_row(displacement, low, fraction, (index_map, step_map), (i, j), row, landing)
                 back[:] = np.float32(0)
                 touched = False
                 for k in range(nk):
@@ -216,23 +169,5 @@ def vote_adjoint(
                         back[axis, c] += g * (np.float32(1) - f)
                         back[axis, e] += g * f
                 if touched:
-                    ci, fi = low[0, i] - first, fraction[0, i]
-                    cj, fj = low[1, j], fraction[1, j]
-                    di = min(ci + 1, widest - 1)
-                    dj = min(cj + 1, displacement.shape[2] - 1)
-                    for axis in range(3):
-                        for k in range(back.shape[1]):
-                            g = back[axis, k]
-                            splat[axis, ci, cj, k] += g * (np.float32(1) - fi) * (np.float32(1) - fj)
-                            splat[axis, ci, dj, k] += g * (np.float32(1) - fi) * fj
-                            splat[axis, di, cj, k] += g * fi * (np.float32(1) - fj)
-                            splat[axis, di, dj, k] += g * fi * fj
-    result = np.zeros_like(displacement)
-    for j in numba.prange(displacement.shape[2]):
-        for axis in range(3):
-            for slab in range(n_slabs):
-                first = low[0, slab * ni // n_slabs]
-                for i in range(min(widest, displacement.shape[1] - first)):
-                    for k in range(displacement.shape[3]):
-                        result[axis, first + i, j, k] += partial[slab, axis, i, j, k]
-    return result
+                    spread_row(back, low, fraction, (i, j), first, splat)
+    return add_slabs(partial, low, ni, displacement)
