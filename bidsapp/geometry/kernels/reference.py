@@ -105,7 +105,7 @@ def sample_image(
     step_map: Tensor,
     shape: tuple[int, int, int],
 ) -> Tensor:
-    """The moving image at every fixed voxel: the meaning is explained in `kernels.sample_image`."""
+    """Read the moving image at every fixed voxel, as explained in `kernels.sample_image`."""
     position = _landing(displacement, to_grid, index_map, step_map, torch.Size(shape))
     last = torch.tensor(image.shape, device=image.device).reshape(3, 1, 1, 1) - 1
     inside = ((position >= 0) & (position <= last)).all(dim=0)

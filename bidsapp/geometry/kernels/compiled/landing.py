@@ -71,7 +71,7 @@ def spread_row(
     first: int,
     splat: np.ndarray,
 ) -> None:
-    """Add the gradient `back` (3, k) of the row (i, j) = `at` to the slab's share `splat`, from plane `first`."""
+    """Add the gradient `back` (3, k) of row (i, j) = `at` to a slab's share, whose first plane is `first`."""
     i, j = at
     ci, fi = low[0, i] - first, fraction[0, i]
     cj, fj = low[1, j], fraction[1, j]
