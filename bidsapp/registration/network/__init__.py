@@ -1,0 +1,1 @@
+"""The paper's network: two images in, a velocity out."""
