@@ -4,18 +4,22 @@ Lesions of one patient resemble each other, so 500 lesions in 200 patients hold 
 independent ones. A chi-square that ignores this finds too much. Here the number of a patient's lesions in a
 region is beta-binomial: expected share p, and an intraclass correlation (ICC) within the patient; the number
 over all patients is the sum of these, its distribution their convolution.
+
+Two estimates of the ICC: about the cohort's own shares, for the intervals; and the likeliest one if the null
+hypothesis is true, for the test. The second matters for compact regions that a few patients with very many
+lesions all miss: the cohort then shows no clustering there, although that is how it came to look empty.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float64
-from scipy.stats import betabinom, binom, chi2
+from jaxtyping import Float64, Int64
+from scipy.stats import betabinom, chi2
 from statsmodels.stats.proportion import proportion_confint
 
 from bidsapp.errors import DataError
+from bidsapp.statistics.beta_binomial import clustered_p_values
 from bidsapp.statistics.multiple_comparisons import METHODS, adjust
 from bidsapp.statistics.regions import PAPER, RegionSettings, check_counts, why_not
 
@@ -23,6 +27,7 @@ FEW_PATIENTS = 20
 """Below this effective number of patients the ICC is measured about the null hypothesis: it errs upwards."""
 
 _LARGEST_ICC = 0.99
+_ICC_GRID = np.concatenate([[0.0], np.geomspace(0.005, 0.95, 40)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,8 @@ class Clustering:
     ----------
     icc
         Intraclass correlation of each region, at least the pooled one; 0 means independent lesions.
+    null_icc
+        The same under the null hypothesis, at least `icc`: what the test uses.
     pooled_icc
         The same over all regions together.
     design_effect
@@ -43,77 +50,10 @@ class Clustering:
     """
 
     icc: pd.Series
+    null_icc: pd.Series
     pooled_icc: float
     design_effect: pd.Series
     effective_patients: float
-
-
-def sum_distribution(sizes: Sequence[int], probability: float, icc: float) -> Float64[np.ndarray, " n"]:
-    """Distribution of the number of lesions in a region, summed over patients.
-
-    Each patient's number is beta-binomial with a = p (1 - ICC) / ICC and b = (1 - p) (1 - ICC) / ICC,
-    binomial where the ICC is 0.
-
-    Parameters
-    ----------
-    sizes
-        Lesions of each patient.
-    probability
-        p, the chance of one lesion to lie in the region.
-    icc
-        Intraclass correlation, at least 0 and below 1.
-
-    Returns
-    -------
-    distribution
-        Probability of 0, 1, ..., ``sum(sizes)`` lesions.
-
-    Raises
-    ------
-    DataError
-        If `probability` does not lie between 0 and 1, or `icc` is out of range.
-
-    References
-    ----------
-    Skellam 1948, J. R. Stat. Soc. B 10:257-261 (the beta-binomial distribution).
-
-    Examples
-    --------
-    >>> sum_distribution([1, 1], 0.5, 0.0).round(6).tolist()
-    [0.25, 0.5, 0.25]
-    """
-    if not 0 < probability < 1 or not 0 <= icc < 1:
-        raise DataError(f"probability must lie in (0, 1) and icc in [0, 1), got {probability} and {icc}")
-    distribution = np.ones(1)
-    values, repeats = np.unique(np.asarray(sizes, dtype=np.int64), return_counts=True)
-    for size, n_patients in zip(values.tolist(), repeats.tolist(), strict=True):
-        one = _one_patient(size, probability, icc)
-        for _ in range(n_patients):
-            distribution = np.convolve(distribution, one)
-    return distribution
-
-
-def clustered_p_value(count: int, sizes: Sequence[int], probability: float, icc: float) -> float:
-    """Test one region's number of lesions, patients kept together.
-
-    Null hypothesis: a lesion lies in the region with `probability`, and lesions of one patient are
-    correlated by `icc`. Two-sided by doubling the smaller tail; one test, not corrected.
-
-    Parameters
-    ----------
-    count
-        Lesions in the region, all patients.
-    sizes, probability, icc
-        As for `sum_distribution`.
-
-    Examples
-    --------
-    >>> round(clustered_p_value(6, [1, 1, 2, 3, 5, 8], 0.1, 0.2), 6)
-    0.10282
-    """
-    distribution = sum_distribution(sizes, probability, icc)
-    tail = min(float(distribution[: count + 1].sum()), float(distribution[count:].sum()))
-    return min(1.0, 2 * tail)
 
 
 def estimate_clustering(counts: pd.DataFrame, fractions: pd.Series) -> Clustering:
@@ -123,7 +63,8 @@ def estimate_clustering(counts: pd.DataFrame, fractions: pd.Series) -> Clusterin
     region; negative estimates count as 0. A region's ICC is the larger of its own and the pooled one. p is
     the cohort's share; with fewer than 20 effective patients that share is too much their own making, and
     p is the share under the null hypothesis, which makes the test careful. Patients with one lesion each
-    give ICC 0: there is nothing to be alike.
+    give ICC 0: there is nothing to be alike. Under the null hypothesis, the ICC of a region is the one of
+    highest beta-binomial likelihood, its share held at the null's, and never less than the estimate above.
 
     Parameters
     ----------
@@ -145,22 +86,99 @@ def estimate_clustering(counts: pd.DataFrame, fractions: pd.Series) -> Clusterin
     >>> estimate_clustering(counts, pd.Series({"A": 0.5, "B": 0.5})).pooled_icc
     0.99
     """
-    values = counts.to_numpy(np.float64)
-    sizes = values.sum(axis=1, keepdims=True)
+    values = counts.to_numpy(np.int64)
+    shares = fractions.loc[counts.columns].to_numpy(np.float64)
+    own, pooled = pair_iccs(values, shares)
+    sizes = values.sum(axis=1)
+    inflation = _inflation(sizes)
+    icc = pd.Series(own, index=counts.columns, dtype=np.float64)
+    at_null = pd.Series(np.maximum(own, null_iccs(values, shares)), index=counts.columns, dtype=np.float64)
+    return Clustering(icc, at_null, pooled, 1 + inflation * icc, effective_patients(sizes))
+
+
+def effective_patients(sizes: Int64[np.ndarray, " n"]) -> float:
+    """Count patients by their weight: squared number of lesions over the sum of squares; 0 without lesions.
+
+    Examples
+    --------
+    >>> effective_patients(np.array([2, 2, 2])), effective_patients(np.array([8, 1, 1]))
+    (3.0, 1.5151515151515151)
+    """
+    squares = float((sizes**2).sum())
+    return float(sizes.sum()) ** 2 / squares if squares else 0.0
+
+
+def pair_iccs(
+    counts: Int64[np.ndarray, "n r"], fractions: Float64[np.ndarray, " r"]
+) -> tuple[Float64[np.ndarray, " r"], float]:
+    """Estimate the ICC of each region, at least the pooled one, and the pooled one: `estimate_clustering`."""
+    sizes = counts.sum(axis=1, keepdims=True)
     n_lesions, squares = float(sizes.sum()), float((sizes**2).sum())
-    effective = n_lesions**2 / squares if squares else 0.0
-    share = fractions.loc[counts.columns].to_numpy(np.float64)
-    if effective >= FEW_PATIENTS:
-        share = values.sum(axis=0) / n_lesions
-    products = ((values - sizes * share) ** 2 - values * (1 - share) ** 2 - (sizes - values) * share**2).sum(
-        0
-    )
+    share = fractions
+    if effective_patients(sizes[:, 0]) >= FEW_PATIENTS:
+        share = counts.sum(axis=0) / n_lesions
+    apart = (counts - sizes * share) ** 2 - counts * (1 - share) ** 2 - (sizes - counts) * share**2
+    products = apart.sum(axis=0)
     scale = share * (1 - share) * (squares - n_lesions)
     pooled = _as_icc(products.sum(), scale.sum())
-    own = [max(pooled, _as_icc(*pair)) for pair in zip(products, scale, strict=True)]
-    icc = pd.Series(own, index=counts.columns, dtype=np.float64)
-    inflation = max(squares / n_lesions - 1, 0.0) if n_lesions else 0.0
-    return Clustering(icc, pooled, 1 + inflation * icc, effective)
+    return np.array([max(pooled, _as_icc(*pair)) for pair in zip(products, scale, strict=True)]), pooled
+
+
+def null_iccs(
+    counts: Int64[np.ndarray, "n r"], fractions: Float64[np.ndarray, " r"]
+) -> Float64[np.ndarray, " r"]:
+    """Find the ICC of highest beta-binomial likelihood, each region's share being `fractions`.
+
+    0 where the share is 0 or 1, or no patient has two lesions.
+
+    Parameters
+    ----------
+    counts
+        Lesions of each patient (rows) in each region (columns).
+    fractions
+        Share of each region under the null hypothesis.
+
+    Examples
+    --------
+    Half of the volume, and all lesions of a patient always together:
+
+    >>> null_iccs(np.array([[5, 0], [0, 5], [5, 0], [0, 5]]), np.array([0.5, 0.5])).round(2).tolist()
+    [0.95, 0.95]
+    """
+    sizes = counts.sum(axis=1)
+    several = counts[sizes > 1]
+    found = np.zeros(len(fractions))
+    if not len(several):
+        return found
+    kinds = [
+        np.unique(np.stack([several.sum(axis=1), column]), axis=1, return_counts=True) for column in several.T
+    ]
+    bounds = np.cumsum([0, *(len(repeats) for _, repeats in kinds)])
+    size, inside = np.concatenate([kind for kind, _ in kinds], axis=1)
+    repeats = np.concatenate([repeats for _, repeats in kinds])
+    lengths = np.diff(bounds)
+    possible = (fractions > 0) & (fractions < 1)
+    share = np.repeat(np.where(possible, fractions, 0.5), lengths)
+    strength = 1 / np.maximum(_ICC_GRID, 1e-6)[:, None] - 1
+    logs = betabinom.logpmf(inside, size, share * strength, (1 - share) * strength) * repeats
+    likeliest = np.add.reduceat(logs, bounds[:-1], axis=1).argmax(axis=0)
+    return np.where(possible, _ICC_GRID[likeliest], 0.0)
+
+
+def region_p_values(
+    counts: Int64[np.ndarray, "n r"], fractions: Float64[np.ndarray, " r"]
+) -> Float64[np.ndarray, " r"]:
+    """Test every region as `clustered_table` does, for simulations; not corrected.
+
+    Parameters
+    ----------
+    counts
+        Lesions of each patient (rows) in each region (columns).
+    fractions
+        Share of each region under the null hypothesis, all between 0 and 1.
+    """
+    icc = np.maximum(pair_iccs(counts, fractions)[0], null_iccs(counts, fractions))
+    return clustered_p_values(counts.sum(axis=0), counts.sum(axis=1), fractions, icc)
 
 
 def largest_design_effect(chi2_statistic: float, alpha: float, n_tests: int) -> float:
@@ -211,7 +229,8 @@ def clustered_table(
     Returns
     -------
     table
-        One row a region: ``region``, ``icc``, ``design_effect``, ``clustered_p_value`` and its corrections,
+        One row a region: ``region``, ``icc``, ``null_icc``, ``design_effect``, ``clustered_p_value`` and its
+        corrections,
         ``clustered_ratio_low`` and ``clustered_ratio_high`` (Wilson on the lesions divided by the design
         effect), ``largest_design_effect`` and ``largest_icc`` under which the region stays significant,
         ``clustered_significant`` (Bonferroni) and ``clustered_reason``: why a number is missing (NaN).
@@ -227,32 +246,42 @@ def clustered_table(
         raise DataError("counts must be at least 0")
     sizes = counts.sum(axis=1)
     clustering = estimate_clustering(counts, fractions)
-    n_tests = int(((fractions > 0) & (fractions < 1)).sum())
+    testable = (fractions > 0) & (fractions < 1)
+    reasons = {
+        region: why_not(int(observed[region]), float(fractions[region]), int(sizes.sum()))
+        for region in counts.columns
+    }
+    one_patient = sizes.gt(0).sum() < 2 and sizes.sum() > 1
     rows = []
-    for region in counts.columns:
-        reason = why_not(int(observed[region]), float(fractions[region]), int(sizes.sum()))
-        if not reason and sizes.gt(0).sum() < 2 and sizes.sum() > 1:
-            reason = "one patient: nothing to tell the region's pull from the patient's"
+    for region, why in reasons.items():
+        reason = why or (ONE_PATIENT if one_patient else "")
         row: dict[str, object] = {"region": region, "clustered_reason": reason}
         if not reason:
-            row |= _clustered_row(
-                int(observed[region]),
-                sizes,
-                float(fractions[region]),
-                float(clustering.icc[region]),
-                settings,
-            ) | _robustness(int(observed[region]), sizes, float(fractions[region]), settings.alpha, n_tests)
+            fraction, count = float(fractions[region]), int(observed[region])
+            row |= _clustered_row(count, sizes, fraction, float(clustering.icc[region]), settings)
+            row |= _robustness(count, sizes, fraction, settings.alpha, int(testable.sum()))
+            row["null_icc"] = float(clustering.null_icc[region])
         rows.append(row)
     table = pd.DataFrame(rows).reindex(columns=["region", *_NUMBERS, "clustered_reason"])
     table[list(_NUMBERS)] = table[list(_NUMBERS)].astype(np.float64)
+    tested = table["region"][table["clustered_reason"] == ""].tolist()
+    table.loc[table["clustered_reason"] == "", "clustered_p_value"] = clustered_p_values(
+        observed[tested].to_numpy(np.int64),
+        sizes.to_numpy(np.int64),
+        fractions[tested].to_numpy(np.float64),
+        clustering.null_icc[tested].to_numpy(np.float64),
+    )
     for method in METHODS:
         table[f"clustered_{method}_p_value"] = adjust(table["clustered_p_value"], method)
     table["clustered_significant"] = table["clustered_bonferroni_p_value"] < settings.alpha
     return table
 
 
+ONE_PATIENT = "one patient: nothing to tell the region's pull from the patient's"
+
 _NUMBERS = (
     "icc",
+    "null_icc",
     "design_effect",
     "clustered_ratio_low",
     "clustered_ratio_high",
@@ -266,7 +295,7 @@ def _clustered_row(
     count: int, sizes: pd.Series, fraction: float, icc: float, settings: RegionSettings
 ) -> dict[str, object]:
     n_lesions = int(sizes.sum())
-    design_effect = 1 + (float((sizes**2).sum()) / n_lesions - 1) * icc
+    design_effect = 1 + _inflation(sizes.to_numpy(np.int64)) * icc
     low, high = proportion_confint(
         count / design_effect, n_lesions / design_effect, alpha=1 - settings.confidence, method="wilson"
     )
@@ -275,7 +304,6 @@ def _clustered_row(
         "design_effect": design_effect,
         "clustered_ratio_low": low / fraction,
         "clustered_ratio_high": high / fraction,
-        "clustered_p_value": clustered_p_value(count, sizes[sizes > 0].tolist(), fraction, icc),
     }
 
 
@@ -287,19 +315,15 @@ def _robustness(
     expected = n_lesions * fraction
     statistic = (count - expected) ** 2 / (expected * (1 - fraction))
     survived = largest_design_effect(statistic, alpha, n_tests)
-    inflation = float((sizes**2).sum()) / n_lesions - 1
+    inflation = _inflation(sizes.to_numpy(np.int64))
     largest_icc = min(1.0, (survived - 1) / inflation) if survived >= 1 and inflation > 0 else np.nan
     return {"largest_design_effect": survived, "largest_icc": largest_icc}
 
 
-def _one_patient(size: int, probability: float, icc: float) -> Float64[np.ndarray, " n"]:
-    lesions = np.arange(size + 1)
-    if icc < 1e-7 or size < 2:  # below, the beta function of huge numbers loses more than the ICC adds
-        return np.asarray(binom.pmf(lesions, size, probability), dtype=np.float64)
-    strength = (1 - icc) / icc
-    return np.asarray(
-        betabinom.pmf(lesions, size, probability * strength, (1 - probability) * strength), dtype=np.float64
-    )
+def _inflation(sizes: Int64[np.ndarray, " n"]) -> float:
+    """Kish's sum of squares over sum, less 1: by how much an ICC of 1 would inflate the variance."""
+    n_lesions = int(sizes.sum())
+    return max(float((sizes**2).sum()) / n_lesions - 1, 0.0) if n_lesions else 0.0
 
 
 def _as_icc(products: float, scale: float) -> float:

@@ -6,7 +6,8 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from bidsapp.errors import DataError
-from bidsapp.statistics.clustered import clustered_p_value, estimate_clustering
+from bidsapp.statistics.beta_binomial import clustered_p_value
+from bidsapp.statistics.clustered import estimate_clustering
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,5 +101,5 @@ def clustered_hemisphere_test(
     if test.p_value is None or fraction is None or (len(sizes) < 2 and sizes.sum() > 1):
         return test
     shares = pd.Series({"left": fraction, "right": 1 - fraction})
-    icc = estimate_clustering(counts[["left", "right"]], shares).pooled_icc
+    icc = float(estimate_clustering(counts[["left", "right"]], shares).null_icc.max())
     return replace(test, clustered_p_value=clustered_p_value(test.n_left, sizes.tolist(), fraction, icc))

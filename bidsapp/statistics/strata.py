@@ -43,6 +43,8 @@ REGION_COLUMNS: Mapping[str, str] = MappingProxyType(
         "reason": "Why the paper preset leaves the region out; n/a if it does not.",
         "icc": "How alike the lesions of a patient are: intraclass correlation, at least the pooled one; it "
         "errs upwards with fewer than 20 effective patients.",
+        "null_icc": "The likeliest intraclass correlation if the region had its volume's share, at least "
+        "icc: what clustered_p_value uses.",
         "design_effect": "Lesions of this cohort that weigh as much as one independent lesion.",
         "clustered_ratio_low": "Lower end of the 95 % interval of ratio, lesions divided by design_effect.",
         "clustered_ratio_high": "Upper end of the 95 % interval of ratio, lesions divided by design_effect.",

@@ -6,11 +6,12 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from bidsapp.errors import DataError
+from bidsapp.statistics.beta_binomial import clustered_p_value, sum_distribution
 from bidsapp.statistics.clustered import (
-    clustered_p_value,
     clustered_table,
     estimate_clustering,
-    sum_distribution,
+    null_iccs,
+    region_p_values,
 )
 from bidsapp.statistics.multiple_comparisons import adjust
 from bidsapp.statistics.regions import RegionSettings, region_table
@@ -153,3 +154,31 @@ def test_negative_counts_are_refused() -> None:
 def test_an_unknown_correction_is_refused() -> None:
     with pytest.raises(Exception, match="must be one of bonferroni, holm, benjamini_hochberg"):
         adjust(pd.Series([0.1]), "none")
+
+
+def test_a_region_that_the_largest_patients_all_miss_is_given_an_icc_that_explains_it() -> None:
+    misses = pd.DataFrame({"A": [1, 0, 0, 1, 0, 1] * 20 + [0] * 8, "B": [0, 1, 1, 0, 1, 0] * 20 + [25] * 8})
+    shares = pd.Series({"A": 0.3, "B": 0.7})
+    clustering = estimate_clustering(misses, shares)
+    assert clustering.null_icc["A"] > clustering.icc["A"] + 0.1
+    careless = clustered_p_value(60, misses.sum(axis=1).tolist(), 0.3, clustering.icc["A"])
+    assert clustered_table(misses, shares).set_index("region").loc["A", "clustered_p_value"] > 3 * careless
+
+
+def test_the_likeliest_icc_of_a_large_simulated_cohort_is_near_the_true_one() -> None:
+    counts = null_cohort(np.random.default_rng(3), FRACTIONS, 4000, 0.2)
+    found = null_iccs(counts.to_numpy(), FRACTIONS.to_numpy())
+    np.testing.assert_allclose(found, 0.2, atol=0.06)
+
+
+def test_simulations_use_the_p_values_of_the_table() -> None:
+    counts = null_cohort(np.random.default_rng(4), FRACTIONS, 60, 0.3)
+    wanted = clustered_table(counts, FRACTIONS)["clustered_p_value"]
+    np.testing.assert_allclose(region_p_values(counts.to_numpy(), FRACTIONS.to_numpy()), wanted, rtol=1e-9)
+
+
+def test_thousands_of_patients_keep_the_digits_of_far_tails() -> None:
+    exact = 2 * binom.sf(1399, 20000, 0.05)
+    assert clustered_p_value(1400, [1] * 20000, 0.05, 0.0) == pytest.approx(exact, rel=1e-6)
+    assert clustered_p_value(1400, [2] * 10000, 0.05, 0.0) == pytest.approx(exact, rel=1e-6)
+    assert clustered_p_value(9000, [2] * 10000, 0.05, 0.0) == 1e-50

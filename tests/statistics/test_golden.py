@@ -4,11 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bidsapp.statistics.beta_binomial import clustered_p_value, sum_distribution
 from bidsapp.statistics.clustered import (
-    clustered_p_value,
     clustered_table,
     largest_design_effect,
-    sum_distribution,
 )
 from bidsapp.statistics.heterogeneity import contingency_test
 from bidsapp.statistics.multiple_comparisons import adjust
