@@ -7,13 +7,13 @@ import torch
 from jaxtyping import Bool, Float, Float64, UInt8
 from torch import Tensor
 
-from bidsapp.geometry.kernels.reference import sample
+from bidsapp.geometry import kernels
 from bidsapp.geometry.resample import sample_at
 from bidsapp.geometry.space import Space
 from bidsapp.geometry.velocity import exponentiate_voxels
 from bidsapp.images.distance_map import depth_and_index
 from bidsapp.images.volume import Volume
-from bidsapp.registration.grids import N_LABELS, coarsen
+from bidsapp.registration.grids import N_LABELS, LabelPair, coarsen, pair_labels
 from bidsapp.registration.losses.correlation import negative_correlation
 from bidsapp.registration.losses.growth_ratio import jacobian_determinants, strayed_growth
 from bidsapp.registration.losses.smoothness import mean_squared_gradient
@@ -39,28 +39,24 @@ class PaperObjective:
 
     Parameters
     ----------
+    pair
+        The label maps and how they lie to each other and to the velocity's grid.
     fixed_map
-        Distance map of the atlas at every n-th voxel.
+        Distance map of the atlas at the fixed voxels.
     moving_map
         Distance map of the patient on the native grid.
     counted
         Fixed voxels whose label the patient has, too.
-    index_map, step_map
-        Fixed voxel (i, j, k, 1) to moving voxel, and displacement (voxels of its grid) to moving voxels.
-    to_grid
-        Fixed voxel (i, j, k, 1) to a voxel of the displacement's grid.
     point_labels
         The atlas label nearest to each point of the velocity's grid.
     squaring_steps
         N of scaling and squaring.
     """
 
+    pair: LabelPair
     fixed_map: Float[Tensor, "fi fj fk"]
     moving_map: Float[Tensor, "mi mj mk"]
     counted: Bool[Tensor, "fi fj fk"]
-    index_map: Float[Tensor, "3 4"]
-    step_map: Float[Tensor, "3 3"]
-    to_grid: Float[Tensor, "3 4"]
     point_labels: UInt8[Tensor, "i j k"]
     squaring_steps: int
 
@@ -80,14 +76,15 @@ class PaperObjective:
         }
 
     def _warped_map(self, displacement: Float[Tensor, "3 i j k"]) -> Float[Tensor, "fi fj fk"]:
-        """Sample the patient's distance map once, linearly, where the displacement sends the fixed voxels."""
-        axes = [torch.arange(n, device=self.index_map.device) for n in self.fixed_map.shape]
-        voxel = torch.stack(torch.meshgrid(*axes, indexing="ij")).to(displacement.dtype)
-        step = sample(displacement, _send(self.to_grid, voxel))
-        return sample(
-            self.moving_map[None],
-            _send(self.index_map, voxel) + torch.einsum("ab,bijk->aijk", self.step_map, step),
-        )[0]
+        """Sample the patient's distance map once, linearly, where the displacement sends the fixed voxels.
+
+        Beyond its grid lies background as deep as depth is counted.
+        """
+        i, j, k = self.fixed_map.shape
+        above = kernels.sample_image(
+            displacement, self.pair.to_grid, self.moving_map - 1, self.pair.maps, (i, j, k)
+        )
+        return above + 1
 
 
 def paper_objective(  # noqa: PLR0913, PLR0917 - two maps, where they lie, how they are compared
@@ -116,22 +113,14 @@ def paper_objective(  # noqa: PLR0913, PLR0917 - two maps, where they lie, how t
     device
         Where torch computes.
     """
-    fixed_map = coarsen(_distance_map(fixed), labels_mm)
-    thinned = coarsen(fixed, labels_mm).data
+    pair = pair_labels(coarsen(fixed, labels_mm), moving, affine, grid, device)
     at_points = fixed.space.world_to_voxel(grid.voxel_centres_mm())
     point_labels = sample_at(fixed.data, at_points, "nearest").reshape(grid.shape).astype(np.uint8)
-
-    def tensor(array: np.ndarray) -> Tensor:
-        return torch.as_tensor(np.ascontiguousarray(array), dtype=torch.float32, device=device)
-
-    to_moving = moving.space.inverse_affine @ affine
     return PaperObjective(
-        fixed_map=tensor(fixed_map.data),
-        moving_map=tensor(_distance_map(moving).data),
-        counted=torch.from_numpy(np.isin(thinned, np.unique(moving.data))).to(device),
-        index_map=tensor((to_moving @ fixed_map.space.affine)[:3]),
-        step_map=tensor((to_moving @ grid.affine)[:3, :3]),
-        to_grid=tensor((grid.inverse_affine @ fixed_map.space.affine)[:3]),
+        pair=pair,
+        fixed_map=torch.from_numpy(coarsen(_distance_map(fixed), labels_mm).data).to(device),
+        moving_map=torch.from_numpy(_distance_map(moving).data).to(device),
+        counted=torch.isin(pair.fixed, torch.unique(pair.moving)),
         point_labels=torch.from_numpy(point_labels).to(device),
         squaring_steps=settings.squaring_steps,
     )
@@ -139,8 +128,3 @@ def paper_objective(  # noqa: PLR0913, PLR0917 - two maps, where they lie, how t
 
 def _distance_map(labels: Volume) -> Volume:
     return depth_and_index(labels, deepest_mm=DEEPEST_MM, index_weight=INDEX_WEIGHT)
-
-
-def _send(affine: Float[Tensor, "3 4"], voxel: Float[Tensor, "3 i j k"]) -> Float[Tensor, "3 i j k"]:
-    moved: Tensor = torch.einsum("ab,bijk->aijk", affine[:, :3], voxel) + affine[:, 3].reshape(3, 1, 1, 1)
-    return moved

@@ -99,11 +99,13 @@ def test_the_gradient_matches_finite_differences_in_double_precision() -> None:
     fixed, moving = (Volume(rng.integers(0, 4, space.shape).astype(np.uint8), space) for _ in range(2))
     grid = space.with_spacing(6.0)
     single = paper_objective(fixed, pad(moving), np.eye(4), grid, 2.0, SETTINGS, "cpu")
-    doubled = {
-        name: getattr(single, name).double()
-        for name in ("fixed_map", "moving_map", "index_map", "step_map", "to_grid")
-    }
-    objective = replace(single, **doubled)
+    pair = replace(
+        single.pair,
+        to_grid=single.pair.to_grid.double(),
+        maps=(single.pair.maps[0].double(), single.pair.maps[1].double()),
+    )
+    doubled = {"fixed_map": single.fixed_map.double(), "moving_map": single.moving_map.double()}
+    objective = replace(single, pair=pair, **doubled)
     velocity = 0.1 * torch.randn((3, *grid.shape), generator=torch.Generator().manual_seed(1)).double()
     velocity.requires_grad_()
 
