@@ -12,8 +12,9 @@ N_SLABS = 16
 # Sums are neither reordered nor fused: a kernel just compiled and the same one from the cache are optimised
 # apart and would round differently, and the first run on a machine must give the tables of the second.
 _FAST = {"nnan", "ninf", "nsz"}
-jit = numba.njit(cache=True, fastmath=_FAST, nogil=True)
-jit_parallel = numba.njit(cache=True, fastmath=_FAST, nogil=True, parallel=True)
+# numpy's errors: a test for a division by zero at every voxel would keep loops off the vector units.
+jit = numba.njit(cache=True, fastmath=_FAST, nogil=True, error_model="numpy")
+jit_parallel = numba.njit(cache=True, fastmath=_FAST, nogil=True, error_model="numpy", parallel=True)
 
 
 @jit

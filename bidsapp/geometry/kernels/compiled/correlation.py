@@ -17,20 +17,32 @@ def standardisation(image: np.ndarray, weights: np.ndarray) -> tuple[float, floa
     ni, nj, nk = image.shape
     sums = np.zeros((ni, 3), np.float64)
     for i in numba.prange(ni):
+        # one sum for each k, so that vector units can add them side by side
+        zeroth, first, second = np.zeros(nk), np.zeros(nk), np.zeros(nk)
         for j in range(nj):
             for k in range(nk):
                 w, value = float(weights[i, j, k]), float(image[i, j, k])
-                sums[i, 0] += w
-                sums[i, 1] += w * value
-                sums[i, 2] += w * value * value
-    mass, first, second = in_order(sums)
+                zeroth[k] += w
+                first[k] += w * value
+                second[k] += w * value * value
+        for k in range(nk):
+            sums[i, 0] += zeroth[k]
+            sums[i, 1] += first[k]
+            sums[i, 2] += second[k]
+    mass, total, squares = in_order(sums)
     if mass <= 0:
         return 0.0, 0.0, 1.0
-    mean = first / mass
-    variance = second / mass - mean * mean
-    if variance <= 1e-12 * (second / mass):
+    mean = total / mass
+    variance = squares / mass - mean * mean
+    if variance <= 1e-12 * (squares / mass):
         return mass, mean, 1.0
     return mass, mean, np.sqrt(variance)
+
+
+@jit
+def _n_slabs(n_planes: int, radius: int) -> int:
+    """Cut thick slabs: each also sums the planes within `radius` around it."""
+    return min(N_SLABS, max(1, n_planes // max(1, 8 * radius)))
 
 
 @jit
@@ -93,25 +105,31 @@ def _products(
 @jit
 def _correlate_plane(total: np.ndarray, w: np.ndarray, pulls: np.ndarray, sums: np.ndarray) -> None:
     """Add the squared correlations of a plane to `sums`; note in `pulls` (3, j, k) what gradients need."""
-    one, share = np.float32(1), np.float32(FLAT_SHARE)
-    for j in range(w.shape[0]):
-        for k in range(w.shape[1]):
+    zero, one, two, share = np.float32(0), np.float32(1), np.float32(2), np.float32(FLAT_SHARE)
+    nj, nk = w.shape
+    squared, lost = np.empty(nk, np.float32), np.empty(nk, np.float32)
+    all_squared, all_lost = 0.0, 0.0
+    for j in range(nj):
+        for k in range(nk):
             weight = w[j, k]
-            if weight <= 0:
-                pulls[0, j, k] = pulls[1, j, k] = pulls[2, j, k] = np.float32(0)
-                continue
-            part = one / total[0, j, k]
+            # a box around a voxel that counts holds that voxel's weight at least
+            part = one / max(total[0, j, k], weight) if weight > zero else zero
             f, m = total[1, j, k] * part, total[2, j, k] * part
-            ff = max(total[3, j, k] * part - f * f, np.float32(0)) + share
-            mm = max(total[5, j, k] * part - m * m, np.float32(0)) + share
+            ff = max(total[3, j, k] * part - f * f, zero) + share
+            mm = max(total[5, j, k] * part - m * m, zero) + share
             fm = total[4, j, k] * part - f * m
-            squared = weight * fm * fm / (ff * mm)
-            to_f = np.float32(2) * weight * fm / (ff * mm) * part
-            to_m = np.float32(2) * squared / mm * part
+            to_f = weight * fm / (ff * mm)
+            squared[k] = to_f * fm
+            to_m = squared[k] / mm
+            lost[k] = to_m * share
+            to_f, to_m = two * part * to_f, two * part * to_m
             pulls[0, j, k], pulls[1, j, k] = to_f, to_m
             pulls[2, j, k] = to_f * f - to_m * m
-            sums[0] += squared
-            sums[1] += squared * share / mm
+        for k in range(nk):
+            all_squared += squared[k]
+            all_lost += lost[k]
+    sums[0] += all_squared
+    sums[1] += all_lost
 
 
 @jit_parallel
@@ -129,7 +147,7 @@ def correlate(
     `correlate_adjoint`.
     """
     ni, nj, nk = fixed.shape
-    n_slabs, width = min(N_SLABS, ni), 2 * radius + 1
+    n_slabs, width = _n_slabs(ni, radius), 2 * radius + 1
     pulls = np.empty((3, ni, nj, nk), np.float32)
     sums = np.zeros((n_slabs, 2), np.float64)
     for slab in numba.prange(n_slabs):
@@ -164,7 +182,7 @@ def correlate_adjoint(
     """
     fixed, moving, weights = images
     ni, nj, nk = fixed.shape
-    n_slabs, width = min(N_SLABS, ni), 2 * radius + 1
+    n_slabs, width = _n_slabs(ni, radius), 2 * radius + 1
     f_shift, f_gain = np.float32(scales[0]), np.float32(1 / scales[1])
     m_shift, m_gain = np.float32(scales[2]), np.float32(1 / scales[3])
     strength, slack = np.float32(gain / scales[3]), np.float32(2 * lost)
