@@ -145,24 +145,35 @@ def null_iccs(
     >>> null_iccs(np.array([[5, 0], [0, 5], [5, 0], [0, 5]]), np.array([0.5, 0.5])).round(2).tolist()
     [0.95, 0.95]
     """
-    sizes = counts.sum(axis=1)
-    several = counts[sizes > 1]
-    found = np.zeros(len(fractions))
+    logs = _null_likelihoods(counts, fractions)
+    possible = (fractions > 0) & (fractions < 1)
+    return np.where(possible, _ICC_GRID[logs.argmax(axis=0)], 0.0)
+
+
+def pooled_null_icc(counts: Int64[np.ndarray, "n r"], fractions: Float64[np.ndarray, " r"]) -> float:
+    """Find the one ICC of highest likelihood over all regions, their shares being `fractions`."""
+    possible = (fractions > 0) & (fractions < 1)
+    return float(_ICC_GRID[_null_likelihoods(counts, fractions)[:, possible].sum(axis=1).argmax()])
+
+
+def _null_likelihoods(
+    counts: Int64[np.ndarray, "n r"], fractions: Float64[np.ndarray, " r"]
+) -> Float64[np.ndarray, "g r"]:
+    """Log likelihood of each ICC of the grid; 0 throughout if no patient has two lesions."""
+    several = counts[counts.sum(axis=1) > 1]
     if not len(several):
-        return found
+        return np.zeros((len(_ICC_GRID), len(fractions)))
     kinds = [
         np.unique(np.stack([several.sum(axis=1), column]), axis=1, return_counts=True) for column in several.T
     ]
-    bounds = np.cumsum([0, *(len(repeats) for _, repeats in kinds)])
+    lengths = np.array([len(repeats) for _, repeats in kinds])
     size, inside = np.concatenate([kind for kind, _ in kinds], axis=1)
     repeats = np.concatenate([repeats for _, repeats in kinds])
-    lengths = np.diff(bounds)
     possible = (fractions > 0) & (fractions < 1)
     share = np.repeat(np.where(possible, fractions, 0.5), lengths)
     strength = 1 / np.maximum(_ICC_GRID, 1e-6)[:, None] - 1
     logs = betabinom.logpmf(inside, size, share * strength, (1 - share) * strength) * repeats
-    likeliest = np.add.reduceat(logs, bounds[:-1], axis=1).argmax(axis=0)
-    return np.where(possible, _ICC_GRID[likeliest], 0.0)
+    return np.asarray(np.add.reduceat(logs, np.cumsum(lengths) - lengths, axis=1))
 
 
 def region_p_values(
