@@ -13,7 +13,7 @@ export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.cache/hypothesis
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint test-only format bench clean
+.PHONY: help demo test lint test-only format bench peers clean
 
 help:
 	@echo "make demo    install, make a virtual cohort, run both levels, tell where the reports are"
@@ -21,6 +21,7 @@ help:
 	@echo "make lint    style, types and import contracts only"
 	@echo "make format  let ruff write the style"
 	@echo "make bench   measure everything again and fill the figures in; the machine should be idle"
+	@echo "make peers   install the registration tools that python -m benchmark.peers runs beside ours, in .peers"
 	@echo "make clean   remove the environment, the demo and all caches"
 
 .venv: pyproject.toml constraints.txt version
@@ -65,6 +66,17 @@ bench: .venv
 	$(BIN)/python -m benchmark.figures
 	$(BIN)/python -m benchmark.readme
 
+# In an environment of their own: their pins would fight with ours.
+peers: .peers
+
+.peers: benchmark/peers/requirements.txt
+	rm -rf .peers
+	$(PYTHON) -m venv .peers
+	.peers/bin/pip install --quiet --no-deps --retries 1 --index-url $(TORCH_INDEX) $$(grep '^torch==' $<) || \
+	  echo "No torch from $(TORCH_INDEX): the next line takes the one that pip finds elsewhere."
+	.peers/bin/pip install --quiet --requirement $<
+	touch .peers
+
 clean:
-	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis demo build *.egg-info
+	rm -rf .venv .peers .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis demo build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,126 @@
+"""Every tool with every setting, and how to start it."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+from benchmark.peers.cases import PAIRS
+from benchmark.running import ROOT
+from bidsapp.settings import RegistrationSettings
+
+ENVIRONMENT = ROOT / ".peers"
+"""Where `make peers` installs the other tools."""
+
+Family = Literal["ours", "greedy", "ants", "fireants"]
+FAMILIES: Mapping[Family, str] = MappingProxyType(
+    {"ours": "this app", "greedy": "greedy", "ants": "ANTs", "fireants": "FireANTs"}
+)
+FIREANTS_FAST = MappingProxyType(
+    {
+        "scales": [4, 2, 1],
+        "iterations": [100, 50, 10],
+        "kernel": 5,
+        "step": 0.5,
+        "gradient_sigma": 1.0,
+        "warp_sigma": 0.5,
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool:
+    """One tool with one setting.
+
+    Parameters
+    ----------
+    name
+        In file names.
+    family
+        The program.
+    words
+        The setting, for readers.
+    options
+        What its driver reads.
+    drive
+        What it looks at.
+    everywhere
+        Whether it is worth its time on every scan; if not, it works on the pairs alone.
+    """
+
+    name: str
+    family: Family
+    words: str
+    options: Mapping[str, object]
+    drive: Literal["labels", "T1w", "T1w and labels"]
+    everywhere: bool = False
+
+    def works_on(self, case: str) -> bool:
+        """Tell whether a case is measured with this tool."""
+        return self.everywhere or case in PAIRS
+
+    def command(self, folder: Path) -> list[str]:
+        """Start the driver on a folder of prepared images."""
+        python = sys.executable if self.family == "ours" else str(ENVIRONMENT / "bin" / "python")
+        return [python, "-m", f"benchmark.peers.drivers.run_{self.family}", str(folder)]
+
+
+def _ours(preset: str, *, last_iterations: int | None = None) -> Tool:
+    short = last_iterations is not None
+    return Tool(
+        name=f"ours-{preset}" + (f"-{last_iterations}" if short else ""),
+        family="ours",
+        words=f"`{preset}`" + (f", last stage {last_iterations} iterations" if short else ""),
+        options={"preset": preset} | ({"last_iterations": last_iterations} if short else {}),
+        drive="labels",
+        everywhere=not short and preset != "best",
+    )
+
+
+def _greedy(name: str, iterations: str, *, everywhere: bool = False, **options: object) -> Tool:
+    labels = bool(options.get("label_weight"))
+    words = f"NCC 2x2x2, {iterations}" + (", with the inverse" if options.get("inverse") else "")
+    return Tool(
+        name=f"greedy-{name}",
+        family="greedy",
+        words=words,
+        options={"metric": "NCC 2x2x2", "iterations": iterations, **options},
+        drive="T1w and labels" if labels else "T1w",
+        everywhere=everywhere,
+    )
+
+
+PRESETS = ("fast", "default", "best") if hasattr(RegistrationSettings, "preset") else ("default",)
+SHORT = tuple(_ours(PRESETS[0], last_iterations=number) for number in (0, 2, 5, 10, 20))
+"""Ever more of the quickest preset: how soon it reaches what greedy reaches."""
+
+GREEDY_LABELS = _greedy("labels", "100x50x10", label_weight=1)
+GREEDY_LABELS_INVERSE = _greedy("labels-inverse", "100x50x10", label_weight=1, inverse=True)
+
+TOOLS: tuple[Tool, ...] = (
+    _greedy("half", "100x50x0", everywhere=True),
+    _greedy("fast", "100x50x10"),
+    *(_ours(preset) for preset in PRESETS),
+    _greedy("labels-half", "100x50x0", label_weight=1, everywhere=True),
+    *SHORT,
+    GREEDY_LABELS,
+    GREEDY_LABELS_INVERSE,
+    Tool(
+        name="ants-syn",
+        family="ants",
+        words="SyN (mutual information, default)",
+        options={"transform": "SyNOnly"},
+        drive="T1w",
+    ),
+    Tool(
+        name="fireants-fast",
+        family="fireants",
+        words="greedy, NCC 5x5x5, 100x50x10",
+        options=FIREANTS_FAST,
+        drive="T1w",
+    ),
+    _greedy("standard", "100x100x50"),
+)
+"""In the order in which they take turns on each case."""
