@@ -59,6 +59,16 @@ def test_squared_differences_match_plain_torch() -> None:
     agree(kernels.squared_differences, field(9))
 
 
+def test_squared_curvature_matches_plain_torch() -> None:
+    agree(kernels.squared_curvature, field(9))
+
+
+def test_curvature_of_a_parabola_is_that_of_its_inner_voxels() -> None:
+    ramp = torch.arange(6.0)
+    parabola = (ramp.square()[None, None, None, :] + 3 * ramp[None, :4, None, None]).expand(3, 4, 5, 6)
+    assert kernels.squared_curvature(parabola.contiguous()).item() == pytest.approx(3 * 4 * 5 * 4 * 2.0**2)
+
+
 @pytest.mark.parametrize("phase", [0, 1])
 def test_log_jacobian_moments_match_plain_torch_also_where_the_field_folds(phase: int) -> None:
     cells = labels((4, 5, 6), 3, 0)

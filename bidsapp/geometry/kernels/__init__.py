@@ -1,6 +1,7 @@
 """The few hot operations, each as a readable reference and as a fast twin.
 
-Single precision on the CPU goes to the compiled twin (`compiled`), all else to plain torch (`reference`).
+Single precision on the CPU goes to numba (`compiled`), on a CUDA card to Triton (`gpu`), all else to plain
+torch (`reference`), which also stands in where one of the two cannot be loaded.
 """
 
 from types import ModuleType
@@ -11,8 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Float32, Float64, UInt8
 from torch import Tensor
 
-from bidsapp.geometry.kernels import reference
-from bidsapp.geometry.kernels.compiled import operations, sampling
+from bidsapp.geometry.kernels import backends, reference
 
 _FOLD_FLOOR = 0.3
 
@@ -22,8 +22,8 @@ def _is_compiled(*tensors: Tensor) -> bool:
 
 
 def _implementation(*tensors: Tensor) -> ModuleType:
-    """Choose who computes: both have the same functions."""
-    return operations if _is_compiled(*tensors) else reference
+    """Choose who computes: all have the same functions."""
+    return backends.on_cpu() if _is_compiled(*tensors) else reference
 
 
 def compose(outer: Float[Tensor, "3 i j k"], inner: Float[Tensor, "3 i j k"]) -> Float[Tensor, "3 i j k"]:
@@ -48,6 +48,15 @@ def smooth(field: Float[Tensor, "c i j k"], weights: Float[Tensor, " w"]) -> Flo
 def squared_differences(field: Float[Tensor, "c i j k"]) -> Float64[Tensor, ""]:
     """Sum over channels, voxels and axes of the squared difference to the next voxel."""
     total: Tensor = _implementation(field).squared_differences(field)
+    return total
+
+
+def squared_curvature(field: Float[Tensor, "c i j k"]) -> Float64[Tensor, ""]:
+    """Sum over channels, inner voxels and axes of the squared second difference along the axis.
+
+    It is what trilinear interpolation between voxels cannot follow.
+    """
+    total: Tensor = _implementation(field).squared_curvature(field)
     return total
 
 
@@ -184,7 +193,7 @@ def sample_vectors(
     field: Float32[np.ndarray, "3 i j k"], points: Float64[np.ndarray, "n 3"]
 ) -> Float64[np.ndarray, "n 3"]:
     """Interpolate a vector field at voxel positions, trilinearly; clamped beyond the border."""
-    sampled: np.ndarray[Any, np.dtype[np.float64]] = sampling.sample_vectors(field, points)
+    sampled: np.ndarray[Any, np.dtype[np.float64]] = backends.at_points().sample_vectors(field, points)
     return sampled
 
 
@@ -192,7 +201,7 @@ def sample_scalars(
     data: Float32[np.ndarray, "i j k"], points: Float64[np.ndarray, "n 3"]
 ) -> Float32[np.ndarray, " n"]:
     """Interpolate an image at voxel positions, trilinearly; 0 beyond the outermost voxel centres."""
-    sampled: np.ndarray[Any, np.dtype[np.float32]] = sampling.sample_scalars(data, points)
+    sampled: np.ndarray[Any, np.dtype[np.float32]] = backends.at_points().sample_scalars(data, points)
     return sampled
 
 
@@ -203,5 +212,7 @@ def invert_at(
     tolerance: float = 1e-3,
 ) -> Float64[np.ndarray, "n 3"]:
     """Find the voxel positions x with ``x + field(x) = target`` by damped Newton steps from `starts`."""
-    found: np.ndarray[Any, np.dtype[np.float64]] = sampling.invert_at(field, targets, starts, tolerance)
+    found: np.ndarray[Any, np.dtype[np.float64]] = backends.at_points().invert_at(
+        field, targets, starts, tolerance
+    )
     return found

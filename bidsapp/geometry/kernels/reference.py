@@ -139,6 +139,11 @@ def squared_differences(field: Tensor) -> Tensor:
     return torch.stack([field.diff(dim=axis).square().sum() for axis in (1, 2, 3)]).sum().double()
 
 
+def squared_curvature(field: Tensor) -> Tensor:
+    """Sum over channels, inner voxels and axes of the squared second difference of (c, i, j, k)."""
+    return torch.stack([field.diff(n=2, dim=axis).square().sum() for axis in (1, 2, 3)]).sum().double()
+
+
 def log_jacobian_moments(
     displacement: Tensor, labels: Tensor, n_labels: int, floor: float, phase: int
 ) -> tuple[Tensor, Tensor]:

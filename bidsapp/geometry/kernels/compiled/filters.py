@@ -3,7 +3,7 @@
 import numba
 import numpy as np
 
-from bidsapp.geometry.kernels.compiled.cells import in_order, jit_parallel
+from bidsapp.geometry.kernels.compiled.cells import in_order, jit, jit_parallel
 
 
 @jit_parallel
@@ -80,4 +80,70 @@ def squared_differences_adjoint(field: np.ndarray, gain: float) -> np.ndarray:
                     around = i_up[k] + i_down[k] + j_up[k] + j_down[k]
                     around += here[min(k + 1, nk - 1)] + here[max(k - 1, 0)]
                     result[c, i, j, k] = twice * (np.float32(6) * here[k] - around)
+    return result
+
+
+@jit_parallel
+def squared_curvature(field: np.ndarray) -> float:
+    """Sum over channels, inner voxels and axes of the squared second difference of (c, i, j, k)."""
+    channels, ni, nj, nk = field.shape
+    sums = np.zeros((ni, 1), np.float64)
+    two = np.float32(2)
+    for i in numba.prange(ni):
+        in_row = np.zeros(nk, np.float32)
+        total = 0.0
+        for c in range(channels):
+            for j in range(nj):
+                here = field[c, i, j]
+                in_row[:] = np.float32(0)
+                if 0 < i < ni - 1:
+                    below, above = field[c, i - 1, j], field[c, i + 1, j]
+                    for k in range(nk):
+                        in_row[k] += (below[k] + above[k] - two * here[k]) ** 2
+                if 0 < j < nj - 1:
+                    below, above = field[c, i, j - 1], field[c, i, j + 1]
+                    for k in range(nk):
+                        in_row[k] += (below[k] + above[k] - two * here[k]) ** 2
+                for k in range(1, nk - 1):
+                    in_row[k] += (here[k - 1] + here[k + 1] - two * here[k]) ** 2
+                for k in range(nk):
+                    total += in_row[k]
+        sums[i, 0] = total
+    return float(in_order(sums)[0])
+
+
+@jit
+def _bend(outer: np.ndarray, inner: np.ndarray, here: np.ndarray, gain: np.float32, out: np.ndarray) -> None:
+    """Add `gain` times the second difference at the neighbour `inner`, between `outer` and `here`."""
+    two = np.float32(2)
+    for k in range(here.size):
+        out[k] += gain * (outer[k] + here[k] - two * inner[k])
+
+
+@jit_parallel
+def squared_curvature_adjoint(field: np.ndarray, gain: float) -> np.ndarray:
+    """Pull the gradient with respect to `squared_curvature` back to the field."""
+    channels, ni, nj, nk = field.shape
+    result = np.zeros_like(field)
+    once, back = np.float32(2 * gain), np.float32(-4 * gain)
+    for i in numba.prange(ni):
+        for c in range(channels):
+            for j in range(nj):
+                here, out = field[c, i, j], result[c, i, j]
+                if i > 1:
+                    _bend(field[c, i - 2, j], field[c, i - 1, j], here, once, out)
+                if i < ni - 2:
+                    _bend(field[c, i + 2, j], field[c, i + 1, j], here, once, out)
+                if 0 < i < ni - 1:
+                    _bend(field[c, i - 1, j], here, field[c, i + 1, j], back, out)
+                if j > 1:
+                    _bend(field[c, i, j - 2], field[c, i, j - 1], here, once, out)
+                if j < nj - 2:
+                    _bend(field[c, i, j + 2], field[c, i, j + 1], here, once, out)
+                if 0 < j < nj - 1:
+                    _bend(field[c, i, j - 1], here, field[c, i, j + 1], back, out)
+                if nk > 2:
+                    _bend(here[:-2], here[1:-1], here[2:], once, out[2:])
+                    _bend(here[2:], here[1:-1], here[:-2], once, out[:-2])
+                    _bend(here[:-2], here[1:-1], here[2:], back, out[1:-1])
     return result

@@ -53,6 +53,19 @@ class _SquaredDifferences(torch.autograd.Function):
         return torch.from_numpy(filters.squared_differences_adjoint(_array(field), gradient.item()))
 
 
+class _SquaredCurvature(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, field: Tensor) -> Tensor:
+        ctx.save_for_backward(field)
+        return torch.tensor(filters.squared_curvature(_array(field)), dtype=torch.float64)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (field,) = ctx.saved_tensors
+        return torch.from_numpy(filters.squared_curvature_adjoint(_array(field), gradient.item()))
+
+
 def _placed(displacement: Tensor, to_grid: Tensor, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Lower neighbour and weight of every fixed index on the displacement's grid, axis by axis."""
     low = np.zeros((3, max(shape)), dtype=np.int64)
@@ -158,6 +171,11 @@ def smooth(field: Tensor, weights: Tensor) -> Tensor:
 def squared_differences(field: Tensor) -> Tensor:
     """See `kernels.squared_differences`."""
     return _SquaredDifferences.apply(field)
+
+
+def squared_curvature(field: Tensor) -> Tensor:
+    """See `kernels.squared_curvature`."""
+    return _SquaredCurvature.apply(field)
 
 
 def label_votes(
