@@ -151,6 +151,8 @@ class _Part:
 
     @classmethod
     def trimmed(cls, start: int, values: np.ndarray) -> "_Part":
+        if values[0] > _NEGLIGIBLE and values[-1] > _NEGLIGIBLE:
+            return cls(start, values)
         kept = np.flatnonzero(values > _NEGLIGIBLE)
         return cls(start + int(kept[0]), values[kept[0] : kept[-1] + 1])
 

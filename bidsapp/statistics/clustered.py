@@ -269,23 +269,54 @@ def clustered_table(
         row: dict[str, object] = {"region": region, "clustered_reason": reason}
         if not reason:
             fraction, count = float(fractions[region]), int(observed[region])
-            row |= _clustered_row(count, sizes, fraction, float(clustering.icc[region]), settings)
+            row |= {"icc": clustering.icc[region], "design_effect": clustering.design_effect[region]}
             row |= _robustness(count, sizes, fraction, settings.alpha, int(testable.sum()))
             row["null_icc"] = float(clustering.null_icc[region])
         rows.append(row)
     table = pd.DataFrame(rows).reindex(columns=["region", *_NUMBERS, "clustered_reason"])
     table[list(_NUMBERS)] = table[list(_NUMBERS)].astype(np.float64)
-    tested = table["region"][table["clustered_reason"] == ""].tolist()
-    table.loc[table["clustered_reason"] == "", "clustered_p_value"] = clustered_p_values(
-        observed[tested].to_numpy(np.int64),
-        sizes.to_numpy(np.int64),
-        fractions[tested].to_numpy(np.float64),
-        clustering.null_icc[tested].to_numpy(np.float64),
+    is_tested = table["clustered_reason"] == ""
+    tested = table["region"][is_tested].tolist()
+    found, shares = observed[tested].to_numpy(np.int64), fractions[tested].to_numpy(np.float64)
+    icc = clustering.null_icc[tested].to_numpy(np.float64)
+    table.loc[is_tested, "clustered_p_value"] = clustered_p_values(found, sizes.to_numpy(), shares, icc)
+    low, high = ratio_intervals(
+        found, shares, clustering.design_effect[tested].to_numpy(), int(sizes.sum()), settings.confidence
     )
+    table.loc[is_tested, "clustered_ratio_low"], table.loc[is_tested, "clustered_ratio_high"] = low, high
     for method in METHODS:
         table[f"clustered_{method}_p_value"] = adjust(table["clustered_p_value"], method)
     table["clustered_significant"] = table["clustered_bonferroni_p_value"] < settings.alpha
     return table
+
+
+def ratio_intervals(
+    n_inside: Int64[np.ndarray, " r"],
+    fractions: Float64[np.ndarray, " r"],
+    design_effects: Float64[np.ndarray, " r"],
+    n_lesions: int,
+    confidence: float = PAPER.confidence,
+) -> tuple[Float64[np.ndarray, " r"], Float64[np.ndarray, " r"]]:
+    """Give the Wilson interval of each ratio, lesions divided by the design effect.
+
+    Parameters
+    ----------
+    n_inside
+        Lesions in each region.
+    fractions
+        Share of each region under the null hypothesis: the ratio's denominator.
+    design_effects
+        Of each region.
+    n_lesions
+        In all regions.
+    confidence
+        Coverage.
+    """
+    effective = np.maximum(n_lesions, 1) / design_effects
+    low, high = proportion_confint(
+        n_inside / design_effects, effective, alpha=1 - confidence, method="wilson"
+    )
+    return np.asarray(low) / fractions, np.asarray(high) / fractions
 
 
 ONE_PATIENT = "one patient: nothing to tell the region's pull from the patient's"
@@ -300,22 +331,6 @@ _NUMBERS = (
     "largest_design_effect",
     "largest_icc",
 )
-
-
-def _clustered_row(
-    count: int, sizes: pd.Series, fraction: float, icc: float, settings: RegionSettings
-) -> dict[str, object]:
-    n_lesions = int(sizes.sum())
-    design_effect = 1 + _inflation(sizes.to_numpy(np.int64)) * icc
-    low, high = proportion_confint(
-        count / design_effect, n_lesions / design_effect, alpha=1 - settings.confidence, method="wilson"
-    )
-    return {
-        "icc": icc,
-        "design_effect": design_effect,
-        "clustered_ratio_low": low / fraction,
-        "clustered_ratio_high": high / fraction,
-    }
 
 
 def _robustness(
