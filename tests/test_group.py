@@ -93,6 +93,7 @@ def lesion_row(subject: str, session: str | None, number: int, index: int) -> di
     """One lesion in the structure `index`; 0 is outside all of them."""
     row: dict[str, object] = dict.fromkeys(LESION_COLUMNS, 1.5)
     text = ("size_class", "centroid_source", "structure_centroid", "region_centroid", "region_nearest")
+    text += ("structure_nearest", "structure_majority", "territory_overlap")
     row |= dict.fromkeys((*text, "region_majority", "hemisphere", "overlap", "territory"))
     row |= {"subject": subject, "session": session, "lesion": number, "n_voxels": 9, "overlap": "{}"}
     row |= {"size_class": "small", "centroid_source": "mask", "native_volume_mm3": 100.0}

@@ -1,6 +1,7 @@
 """All lesions of one scan as one table: one row a lesion, every column with its unit and its meaning."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -12,9 +13,11 @@ from bidsapp.atlas.seganat import structures
 from bidsapp.geometry.space import Space
 from bidsapp.images.alignment import Alignment
 from bidsapp.images.volume import Volume
+from bidsapp.lesions.background import territories_at
 from bidsapp.lesions.instances import Lesion
-from bidsapp.lesions.junction import junction_distances_mm
-from bidsapp.lesions.mapping import OUTSIDE, Location, WarpedLesion, labels_at, locate, warp_lesion
+from bidsapp.lesions.junction import surface_distances_mm
+from bidsapp.lesions.mapping import OUTSIDE, Location, WarpedLesion, locate, warp_lesion
+from bidsapp.lesions.perfusion import lesion_perfusion
 from bidsapp.lesions.preservation import jacobian_ratio, volume_factor
 
 LESION_COLUMNS: Mapping[str, str] = MappingProxyType(
@@ -44,16 +47,27 @@ LESION_COLUMNS: Mapping[str, str] = MappingProxyType(
         "jacobian_ratio": "Mean growth inside the lesion over mean growth in the brain within 10 mm of it: "
         "below 1 it shrinks more than its surroundings; n/a if nothing surrounds it.",
         "structure_centroid": "SegAnat structure at the centre of gravity; n/a outside all structures.",
-        "region_centroid": "The same with left and right merged (19 regions).",
-        "region_nearest": "The same, or the nearest structure within 3 mm; n/a if there is none.",
-        "region_majority": "Region of the structure with the largest share of the lesion; n/a outside all.",
-        "hemisphere": "left or right by the structure of region_nearest, none for midline structures; "
+        "structure_nearest": "The same, or the nearest structure within 3 mm; n/a if there is none.",
+        "structure_majority": "Structure with the largest share of the lesion; n/a outside all.",
+        "region_centroid": "structure_centroid with left and right merged (19 regions).",
+        "region_nearest": "structure_nearest with left and right merged.",
+        "region_majority": "structure_majority with left and right merged.",
+        "hemisphere": "left or right by structure_nearest, none for midline structures; "
         "n/a if there is none.",
         "outside_fraction": "Share of the warped lesion outside all structures.",
         "overlap": "JSON: share of the warped lesion in each structure and outside, adding up to 1.",
         "junction_distance_mm": "Distance of the centre of gravity to the border of cerebral cortex and "
         "cerebral white matter; below 0 in the white matter.",
+        "pial_distance_mm": "Distance of the centre of gravity to the border of cerebral cortex and the "
+        "outside of the brain; below 0 inside the brain.",
         "territory": "Arterial territory at the centre of gravity; n/a outside all, or without a map.",
+        "territory_overlap": "JSON: share of the warped lesion in each territory and outside, adding up to "
+        "1; n/a without a map.",
+        "perfusion_median": "Median blood flow of the warped lesion, in the unit of the map; n/a where the "
+        "map knows nothing of it, or without a map.",
+        "perfusion_min": "Least blood flow of the warped lesion, likewise.",
+        "perfusion_max": "Largest blood flow of the warped lesion, likewise.",
+        "perfusion_fraction": "Share of the warped lesion whose blood flow is known; n/a without a map.",
     }
 )
 
@@ -100,11 +114,21 @@ def lesion_table(scan: LesionScan, alignment: Alignment, atlas: AtlasPack) -> pd
     table
         One row a lesion; the columns are those of `LESION_COLUMNS`.
     """
-    if not scan.lesions:
+    return lesion_tables([scan], alignment, atlas)
+
+
+def lesion_tables(scans: Iterable[LesionScan], alignment: Alignment, atlas: AtlasPack) -> pd.DataFrame:
+    """Measure the lesions of several scans that share one alignment, as `lesion_table` does for one.
+
+    Scans are taken one by one, so they may be read on the way.
+    """
+    rows = [_row(lesion, scan, alignment, atlas) for scan in scans for lesion in scan.lesions]
+    if not rows:
         return empty_lesion_table()
-    table = pd.DataFrame([_row(lesion, scan, alignment, atlas) for lesion in scan.lesions])
+    table = pd.DataFrame(rows)
     centres = table[["atlas_x_mm", "atlas_y_mm", "atlas_z_mm"]].to_numpy(np.float64)
-    table["junction_distance_mm"] = junction_distances_mm(centres, atlas.labels)
+    for surface in ("junction", "pial"):
+        table[f"{surface}_distance_mm"] = surface_distances_mm(centres, atlas.labels, surface)
     return table[list(LESION_COLUMNS)]
 
 
@@ -122,7 +146,8 @@ def empty_lesion_table() -> pd.DataFrame:
 def _kind(name: str) -> str:
     if name in ("lesion", "n_voxels"):
         return "int64"
-    return "float64" if name.endswith(("_mm", "_mm3", "_factor", "_ratio", "_fraction")) else "object"
+    numbers = ("_mm", "_mm3", "_factor", "_ratio", "_fraction", "_median", "_min", "_max")
+    return "float64" if name.endswith(numbers) else "object"
 
 
 def _row(lesion: Lesion, scan: LesionScan, alignment: Alignment, atlas: AtlasPack) -> dict[str, object]:
@@ -146,28 +171,43 @@ def _row(lesion: Lesion, scan: LesionScan, alignment: Alignment, atlas: AtlasPac
         "volume_factor": volume_factor(lesion.volume_mm3, warped.volume_mm3, alignment.affine),
         "jacobian_ratio": jacobian_ratio(lesion, scan.lesions, scan.space, alignment, scan.brain),
         **_anatomy(locate(warped, atlas.labels)),
-        "territory": _territory(warped, atlas),
+        **_territory(warped, atlas),
+        **lesion_perfusion(_points(warped), atlas.perfusion),
     }
 
 
 def _anatomy(location: Location) -> dict[str, object]:
-    nearest = structures()[location.nearest]
+    found = {
+        "centroid": location.centroid,
+        "nearest": location.nearest,
+        "majority": location.majority,
+    }
+    named = {rule: structures()[index] if index else None for rule, index in found.items()}
+    nearest = named["nearest"]
     return {
-        "structure_centroid": structures()[location.centroid].name if location.centroid else None,
-        "region_centroid": structures()[location.centroid].region if location.centroid else None,
-        "region_nearest": nearest.region if location.nearest else None,
-        "region_majority": structures()[location.majority].region if location.majority else None,
-        "hemisphere": nearest.hemisphere if location.nearest else None,
+        **{f"structure_{rule}": each.name if each else None for rule, each in named.items()},
+        **{f"region_{rule}": each.region if each else None for rule, each in named.items()},
+        "hemisphere": nearest.hemisphere if nearest else None,
         "outside_fraction": location.overlap.get(OUTSIDE, 0.0),
         "overlap": location.overlap_text,
     }
 
 
-def _territory(warped: WarpedLesion, atlas: AtlasPack) -> str | None:
+def _territory(warped: WarpedLesion, atlas: AtlasPack) -> dict[str, object]:
     if atlas.territories is None:
-        return None
-    code = int(labels_at(warped.centre_mm[None], atlas.territories)[0])
-    return atlas.territory_names[code] if code else None
+        return {"territory": None, "territory_overlap": None}
+    names = territories_at(_points(warped), atlas)
+    shares = pd.Series(names, dtype=object).fillna(OUTSIDE).value_counts(normalize=True)
+    ordered = sorted(shares.items(), key=lambda pair: (-pair[1], str(pair[0])))
+    return {
+        "territory": territories_at(warped.centre_mm[None], atlas)[0],
+        "territory_overlap": json.dumps({str(name): round(share, 4) for name, share in ordered}),
+    }
+
+
+def _points(warped: WarpedLesion) -> np.ndarray:
+    """Points of the warped lesion, or its one point where nothing of it arrived."""
+    return warped.points_mm if len(warped.points_mm) else warped.point_mm[None]
 
 
 def _position(frame: str, point_mm: np.ndarray) -> dict[str, object]:

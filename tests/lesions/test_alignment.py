@@ -29,7 +29,7 @@ def test_volume_factor_and_jacobian_ratio_see_the_deformation_and_not_the_affine
     atlas_labels: Volume,
 ) -> None:
     (lesion,) = lesions = find_lesions(ball(NATIVE, (2.0, 1.0, -1.0), 4.0), "binary")
-    atlas = BareAtlas(labels=atlas_labels, territories=None, territory_names={})
+    atlas = BareAtlas(labels=atlas_labels, territories=None, territory_names={}, perfusion=None)
     row = lesion_table(LesionScan("01", None, lesions, NATIVE), scaling(1.2), atlas).iloc[0]
     assert row["volume_factor"] == pytest.approx(1.2**-3, rel=0.01)
     assert row["affine_volume_mm3"] == pytest.approx(lesion.volume_mm3 / (1.1 * 0.95), rel=1e-6)

@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 
 from bidsapp.images.volume import Volume
 from bidsapp.lesions.instances import find_lesions
-from bidsapp.lesions.table import LESION_COLUMNS, LesionScan, empty_lesion_table, lesion_table
+from bidsapp.lesions.table import LESION_COLUMNS, LesionScan, empty_lesion_table, lesion_table, lesion_tables
 from tests.lesions.conftest import BareAtlas, ScalingAlignment, ball, centred_space
 
 SPACE = centred_space((44, 30, 30))
@@ -15,7 +16,14 @@ SPACE = centred_space((44, 30, 30))
 @pytest.fixture(scope="module")
 def atlas(atlas_labels: Volume) -> Any:
     territories = Volume((atlas_labels.data == 1).astype(np.int16) * 7, atlas_labels.space)
-    return BareAtlas(labels=atlas_labels, territories=territories, territory_names={7: "Left middle"})
+    x = atlas_labels.space.voxel_centres_mm()[:, 0].reshape(atlas_labels.space.shape)
+    flow = np.where(x < 0, 50 + x, np.nan)
+    return BareAtlas(
+        labels=atlas_labels,
+        territories=territories,
+        territory_names={7: "Left middle"},
+        perfusion=Volume(flow, atlas_labels.space),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +59,24 @@ def test_a_lesion_outside_is_given_to_its_neighbour_only_where_asked(table: pd.D
     assert row["outside_fraction"] == 1
 
 
+def test_shares_of_territories_and_the_flow_are_those_of_the_whole_lesion(table: pd.DataFrame) -> None:
+    inside, outside = table.iloc[0], table.iloc[1]
+    assert json.loads(inside["territory_overlap"]) == {"Left middle": 1.0}
+    assert json.loads(outside["territory_overlap"]) == {"outside": 1.0}
+    flow = inside[["perfusion_min", "perfusion_median", "perfusion_max", "perfusion_fraction"]].tolist()
+    assert flow == pytest.approx([38.5, 42, 45.5, 1], abs=0.3)
+    assert outside["perfusion_fraction"] == 0
+    assert outside[["perfusion_min", "perfusion_median", "perfusion_max"]].isna().all()
+
+
+def test_several_scans_make_one_table(atlas: Any) -> None:
+    lesions = find_lesions(ball(SPACE, (-8.0, 0.5, 0.5), 3.0), "binary")
+    scans = [LesionScan(subject, None, lesions, SPACE) for subject in ("01", "02")]
+    together = lesion_tables(iter(scans), ScalingAlignment(), atlas)
+    alone = [lesion_table(scan, ScalingAlignment(), atlas) for scan in scans]
+    pd.testing.assert_frame_equal(together, pd.concat(alone, ignore_index=True))
+
+
 def test_a_scan_without_lesions_has_a_table_without_rows(atlas: Any) -> None:
     table = lesion_table(LesionScan("01", "02", (), SPACE), ScalingAlignment(), atlas)
     pd.testing.assert_frame_equal(table, empty_lesion_table())
@@ -58,8 +84,12 @@ def test_a_scan_without_lesions_has_a_table_without_rows(atlas: Any) -> None:
 
 
 def test_an_atlas_without_territories_leaves_them_out(atlas: Any) -> None:
-    bare = BareAtlas(labels=atlas.labels, territories=None, territory_names={})
+    bare = BareAtlas(labels=atlas.labels, territories=None, territory_names={}, perfusion=None)
     lesions = find_lesions(ball(SPACE, (-8.0, 0.5, 0.5), 3.0), "binary")
     table = lesion_table(LesionScan("01", "02", lesions, SPACE), ScalingAlignment(), bare)
-    assert table["territory"].isna().all()
+    assert (
+        table[["territory", "territory_overlap", "perfusion_median", "perfusion_fraction"]]
+        .isna()
+        .all(axis=None)
+    )
     assert table["session"].tolist() == ["02"]
