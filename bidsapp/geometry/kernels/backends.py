@@ -1,0 +1,42 @@
+"""Who computes: compiled code where it can be loaded, else plain torch, said once.
+
+Each way in gives a module with the same functions; a choice is made at the first call and then kept.
+"""
+
+# ruff: noqa: PLC0415 - numba and triton take a second to import and may be missing; nobody pays who needs neither
+import logging
+from functools import cache
+from types import ModuleType
+
+from bidsapp.geometry.kernels import reference, reference_points
+
+_log = logging.getLogger(__name__)
+# What a broken installation raises on import: numba beside a numpy it does not know, a missing or foreign
+# library, a folder that numba can neither use nor replace for its cache.
+_BROKEN = (ImportError, OSError, RuntimeError, SystemError)
+
+
+@cache
+def on_cpu() -> ModuleType:
+    """Single precision on the CPU: numba, or plain torch with a warning."""
+    try:
+        from bidsapp.geometry.kernels.compiled import operations
+    except _BROKEN as error:
+        _log.warning(
+            "numba cannot be loaded (%s), so alignments are computed by plain torch: the same result to well "
+            "below 0.05 mm, but some 10 to 50 times slower. To mend it: pip install --force-reinstall numba, "
+            "in the version that constraints.txt names",
+            error,
+        )
+        return reference
+    return operations
+
+
+@cache
+def at_points() -> ModuleType:
+    """Fields read at single points: numba, or plain torch."""
+    if on_cpu() is reference:
+        return reference_points
+    from bidsapp.geometry.kernels.compiled import sampling
+
+    return sampling
