@@ -9,7 +9,8 @@ from pathlib import Path
 
 from benchmark.running import ROOT
 from bidsapp.errors import MissingInputError
-from bidsapp.execution.resources import available_cpus, settle_device
+from bidsapp.execution.device import settle_device
+from bidsapp.execution.resources import available_cpus
 
 PACKAGES = ("metsatlas", "numpy", "scipy", "numba", "torch", "nibabel", "pandas")
 MEASURED = ("bidsapp", "run.py", "pyproject.toml", "constraints.txt", "version", "benchmark/*.py")
@@ -42,7 +43,7 @@ def describe_machine() -> dict[str, object]:
     n_cpus = available_cpus(os.environ)
     memory_gib = round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30)
     cpu = _cpu_model(Path("/proc/cpuinfo"))
-    device, _ = settle_device("auto")
+    device = settle_device("auto").name
     return {
         "class": f"{n_cpus} x {cpu}, {memory_gib} GiB, {'GPU' if device != 'cpu' else 'no GPU'}",
         "cpu": cpu,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from bidsapp.errors import AnalysisLevelError, DataError, MissingInputError, UsageError
+from bidsapp.execution.device import POLICIES
 from bidsapp.execution.resources import available_cpus, scratch_folder
 from bidsapp.settings import Contrast, GroupSettings, RunSettings, Selection
 
@@ -80,6 +81,12 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="do not validate bids_dir first",
     )
+    add(
+        "--shard",
+        default="1/1",
+        metavar="I/N",
+        help="only every N-th participant from the I-th on; slurm: I and N of the job array we are in",
+    )
     add("--atlas", type=Path, metavar="FOLDER", help="your own atlas; default: MNI152NLin2009aSym, embedded")
 
 
@@ -124,6 +131,12 @@ def _add_computing(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("how to compute").add_argument
     add("--device", type=_device, default="auto", help="auto, cpu, cuda or cuda:N; default: auto")
     add(
+        "--gpu",
+        choices=POLICIES,
+        default="try",
+        help="require: a GPU or an error; none: no GPU; default: try",
+    )
+    add(
         *("--nprocs", "--n-procs", "--n_procs", "--nthreads", "--n-cpus", "--n_cpus", "--ncpus"),
         type=_positive,
         default=1,
@@ -136,6 +149,10 @@ def _add_computing(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="threads of each process; default: the processors we may use, shared out",
     )
+    joined = parser.add_mutually_exclusive_group().add_argument
+    joined("--scheduler", metavar="ADDRESS", help="work on the workers of this Dask scheduler")
+    joined("--scheduler-file", type=Path, metavar="FILE", help="the same, address in a file it wrote")
+    add("--force", action="store_true", help="work again on scans whose results are up to date")
     add("-w", "--work-dir", "--work_dir", type=Path, metavar="FOLDER", help="scratch; default: in $TMPDIR")
     add("--random-seed", "--random_seed", type=_seed, default=0, metavar="N", help="default: 0")
     add("--sloppy", action="store_true", help="coarse and quick: for tests only, never for results")
@@ -206,7 +223,10 @@ def read_settings(arguments: argparse.Namespace, environment: Mapping[str, str])
         sessions=_labels(arguments.session_label, "ses-"),
         derivatives=_derivatives(arguments.derivatives),
         filters=_filters(arguments.bids_filter_file),
+        shard=_shard(arguments.shard, environment),
     )
+    if "group" in arguments.levels and selection.shard != (1, 1):
+        raise UsageError("the group needs all participants, got --shard: run it once, after all shards")
     shared_out = max(1, available_cpus(environment) // arguments.nprocs)
     return RunSettings(
         selection=selection,
@@ -214,13 +234,52 @@ def read_settings(arguments: argparse.Namespace, environment: Mapping[str, str])
         work_dir=work_dir,
         levels=tuple(level for level in LEVELS if level in arguments.levels),
         device=arguments.device,
+        gpu=arguments.gpu,
         n_processes=arguments.nprocs,
         n_threads=arguments.omp_nthreads or shared_out,
         random_seed=arguments.random_seed,
         sloppy=arguments.sloppy,
         atlas=_existing_folder(arguments.atlas, "the atlas") if arguments.atlas else None,
         group=_group_settings(arguments),
+        force=arguments.force,
+        scheduler=_scheduler(arguments),
     )
+
+
+def _shard(text: str, environment: Mapping[str, str]) -> tuple[int, int]:
+    """Read I/N, or what SLURM calls the task of a job array, whose numbers may start anywhere."""
+    if text == "slurm":
+        names = (
+            "SLURM_ARRAY_TASK_ID",
+            "SLURM_ARRAY_TASK_MIN",
+            "SLURM_ARRAY_TASK_STEP",
+            "SLURM_ARRAY_TASK_COUNT",
+        )
+        found = [environment.get(name, "1" if name.endswith("STEP") else "") for name in names]
+        if not all(value.isdecimal() for value in found):
+            raise UsageError(
+                f"--shard slurm must run in a job array (sbatch --array), got {names[0]}={found[0]!r} and "
+                f"{names[3]}={found[3]!r}: write --shard I/N"
+            )
+        task, first, step, count = (int(value) for value in found)
+        return (task - first) // step + 1, count
+    numbers = [int(part) if part.isdecimal() else 0 for part in text.split("/")]
+    if len(numbers) != 2 or not 1 <= numbers[0] <= numbers[1]:
+        raise UsageError(f"--shard must be I/N with I from 1 to N, such as 2/8, or slurm, got {text!r}")
+    return numbers[0], numbers[1]
+
+
+def _scheduler(arguments: argparse.Namespace) -> str | None:
+    """Name the scheduler by its address or by an existing file."""
+    file: Path | None = arguments.scheduler_file
+    if file is None:
+        return arguments.scheduler
+    if not file.is_file():
+        raise MissingInputError(
+            f"the scheduler must have written {file}, got no such file: start dask scheduler "
+            "--scheduler-file first, on a disk both see"
+        )
+    return str(file.resolve())
 
 
 def _group_settings(arguments: argparse.Namespace) -> GroupSettings:

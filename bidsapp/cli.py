@@ -20,8 +20,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 from bidsapp.arguments import build_parser, read_settings
 from bidsapp.errors import MetsAtlasError, OutputError, SelectionError
+from bidsapp.execution.cluster import Cluster, affordable_processes, available_memory_gib
+from bidsapp.execution.device import Device, count_gpus, settle_device
+from bidsapp.execution.lock import hold
 from bidsapp.execution.outcome import Outcome, attempt
-from bidsapp.execution.resources import make_scratch, prepare_environment, settle_device
+from bidsapp.execution.resources import make_scratch, prepare_environment
 from bidsapp.execution.stopping import stop_on_signals
 from bidsapp.execution.tally import Tally
 from bidsapp.settings import RunSettings, Selection
@@ -113,15 +116,18 @@ def _run(settings: RunSettings, *, must_validate: bool) -> int:
     """Run the levels one after the other; the second only if the first left something to work on."""
     make_scratch(settings.work_dir)
     prepare_environment(os.environ, work_dir=settings.work_dir, n_threads=settings.n_threads)
-    device, words = settle_device(settings.device)
-    settings = replace(settings, device=device)
+    device = _device_here(settings)
+    settings = replace(settings, device=device.name)
+    cluster = _cluster(settings)
     run_id = f"{datetime.now().astimezone():%Y%m%d-%H%M%S}_{uuid.uuid4()}"
     banner = (
-        f"metsatlas {version('metsatlas')}; device {words}; {settings.n_processes} process(es) x "
+        f"metsatlas {version('metsatlas')}; device {device.words}; {cluster.n_processes} process(es) x "
         f"{settings.n_threads} thread(s); atlas {_check_atlas(settings.atlas)}; "
         f"seed {settings.random_seed}; run {run_id}"
     )
     logger.info("%s", banner)
+    if device.hint:
+        logger.warning("%s", device.hint)
     if must_validate and "participant" in settings.levels:
         from bidsapp.bids.validate import validate_dataset
 
@@ -131,11 +137,35 @@ def _run(settings: RunSettings, *, must_validate: bool) -> int:
     with _log_file(settings, run_id, banner):
         logger.debug("settings: %s", settings)
         if "participant" in settings.levels:
-            _participant_level(found, settings, run_id, tally)
+            _participant_level(
+                found, settings, replace(cluster, folder=cluster.folder / run_id), run_id, tally
+            )
         if "group" in settings.levels and (tally.has_results or "participant" not in settings.levels):
             _group_level(settings, run_id, tally)
         logger.info("%s", tally.last_line())
     return tally.exit_status
+
+
+def _device_here(settings: RunSettings) -> Device:
+    """Choose the device, unless the workers of a cluster do that, each for itself."""
+    if settings.scheduler:
+        return Device(settings.device, f"{settings.device}, as each worker of {settings.scheduler} has it")
+    return settle_device(settings.device, settings.gpu)
+
+
+def _cluster(settings: RunSettings) -> Cluster:
+    """Count the processes: one for each GPU, or as many as memory is enough for."""
+    asked, n_gpus = settings.n_processes, 0
+    if settings.scheduler or asked == 1:
+        granted = 1
+    elif settings.device.startswith("cuda"):
+        n_gpus = count_gpus() if settings.device == "cuda" else 0
+        granted = max(1, min(asked, n_gpus))
+    else:
+        granted = affordable_processes(asked, available_gib=available_memory_gib())
+    if granted < asked:
+        logger.warning("%d processes were asked for; GPUs or memory are enough for %d", asked, granted)
+    return Cluster(folder=settings.work_dir, n_processes=granted, n_gpus=n_gpus, scheduler=settings.scheduler)
 
 
 def _check_atlas(folder: Path | None) -> str:
@@ -153,13 +183,18 @@ def _find(selection: Selection) -> list["Found"]:
     """Find the scans of every participant by name; what is wrong with one does not end the others."""
     from bidsapp.bids.find import find_participants, find_scans
 
-    return [attempt(partial(find_scans, selection), label) for label in find_participants(selection)]
+    first, step = selection.shard
+    labels = find_participants(selection)[first - 1 :: step]
+    return [attempt(partial(find_scans, selection), label) for label in labels]
 
 
-def _participant_level(found: list["Found"], settings: RunSettings, run_id: str, tally: Tally) -> None:
+def _participant_level(
+    found: list["Found"], settings: RunSettings, cluster: Cluster, run_id: str, tally: Tally
+) -> None:
     """Work on every scan; one that fails is said and counted, and the others go on."""
     from bidsapp.execution.apply import apply_to_all
-    from bidsapp.participant import ParticipantJob, process_participant
+    from bidsapp.participant import ParticipantJob
+    from bidsapp.resume import process_unless_done
 
     def describe(job: ParticipantJob) -> str:
         entities = "".join(f"_{key}-{label}" for key, label in job.files.entities.items())
@@ -171,21 +206,27 @@ def _participant_level(found: list["Found"], settings: RunSettings, run_id: str,
             _count(search, f"sub-{search.item}", logs, tally)
     scans = [files for search in found for files in search.value or ()]
     jobs = [ParticipantJob(files=files, settings=settings, run_id=run_id) for files in scans]
-    folder = settings.work_dir / run_id
     outcomes = apply_to_all(
-        process_participant, jobs, nprocs=settings.n_processes, describe=describe, folder=folder
+        process_unless_done,
+        jobs,
+        patiently=partial(process_unless_done, must_wait=True),
+        cluster=cluster,
+        describe=describe,
     )
     for outcome in outcomes:
         logs = settings.output_dir / f"sub-{outcome.item.files.subject}" / "log" / run_id
         _count(outcome, describe(outcome.item), logs, tally)
-    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(cluster.folder, ignore_errors=True)
 
 
 def _group_level(settings: RunSettings, run_id: str, tally: Tally) -> None:
-    """Work on the group."""
+    """Work on the group; of several runs, one after the other."""
+    from bidsapp.bids.completion import sweep_group
     from bidsapp.group import run_group
 
-    outcome = attempt(run_group, settings)
+    with hold(settings.output_dir / "logs" / "group.lock", must_wait=True):
+        sweep_group(settings.output_dir)
+        outcome = attempt(run_group, settings)
     tally.group_ended(outcome.error)
     if outcome.error:
         crash = settings.output_dir / "logs" / f"group_{run_id}_crash.txt"
@@ -194,7 +235,7 @@ def _group_level(settings: RunSettings, run_id: str, tally: Tally) -> None:
 
 def _count(outcome: Outcome, name: str, logs: Path, tally: Tally) -> None:
     if outcome.error is None:
-        tally.done(name)
+        tally.done(name, was_up_to_date=getattr(outcome.value, "was_up_to_date", False))
     elif isinstance(outcome.error, SelectionError):
         tally.skipped(name, outcome.error)
         logger.warning("%s is skipped: %s", name, _one_line(outcome.error))
@@ -219,7 +260,7 @@ def _print_plan(settings: RunSettings) -> int:
     found = _find(settings.selection) if "participant" in settings.levels else []
     plan = asdict(settings) | {
         "version": version("metsatlas"),
-        "device": settle_device(settings.device)[0],
+        "device": _device_here(settings).name,
         "atlas": _check_atlas(settings.atlas),
         "scans": [asdict(files) for search in found for files in search.value or ()],
         "problems": {f"sub-{search.item}": _one_line(search.error) for search in found if search.error},

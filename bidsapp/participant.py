@@ -14,12 +14,14 @@ import torch
 
 from bidsapp.atlas.builtin import load_builtin
 from bidsapp.atlas.pack import AtlasPack, load_pack
+from bidsapp.bids.completion import withdraw
 from bidsapp.bids.description import app_version, image_sidecar, is_virtual, write_dataset_files
 from bidsapp.bids.find import SubjectFiles
 from bidsapp.bids.load import LoadedSubject, load_subject
 from bidsapp.bids.names import Kind, LogKind, bids_uri, log_path, output_path, scan_name
 from bidsapp.bids.save import lesion_lookup, save_json, save_labels, save_structures, save_table, save_volume
 from bidsapp.bids.transforms import write_fixed_to_moving, write_moving_to_fixed
+from bidsapp.execution.lock import hold
 from bidsapp.images.alignment import Alignment
 from bidsapp.images.volume import Volume
 from bidsapp.lesions.healing import heal_labels
@@ -122,7 +124,7 @@ def process_participant(job: ParticipantJob) -> Mapping[str, float | int | str]:
         job, (subject, scan, warped, alignment), (measurements, lesions, history), atlas, seconds
     )
     write_participant_report(page, _path(job, Kind.REPORT, atlas.name))
-    save_log(job, atlas, seconds)
+    save_log(job, atlas)
     return measurements.summary
 
 
@@ -175,8 +177,10 @@ def save_images(
     job: ParticipantJob, subject: LoadedSubject, warped: Warped, alignment: Alignment, atlas: AtlasPack
 ) -> None:
     """Write the dataset's own files, the images in atlas space and the transforms both ways."""
-    selection = job.settings.selection
-    write_dataset_files(selection.bids_dir, job.settings.output_dir, selection.derivatives)
+    selection, output_dir = job.settings.selection, job.settings.output_dir
+    withdraw(*_scan(job), atlas.name)
+    with hold(output_dir / "logs" / "dataset.lock", must_wait=True):
+        write_dataset_files(selection.bids_dir, output_dir, selection.derivatives)
     name, onto = atlas.name, atlas.template.space
     virtual = {"Virtual": True} if is_virtual(selection.bids_dir) else {}
 
@@ -224,8 +228,8 @@ def save_tables(
     return history
 
 
-def save_log(job: ParticipantJob, atlas: AtlasPack, seconds: float) -> None:
-    """Keep every choice behind the results of this scan, and that it is done."""
+def save_log(job: ParticipantJob, atlas: AtlasPack) -> None:
+    """Keep every choice behind the results of this scan."""
     choices = {
         "run": asdict(job.settings),
         "registration": asdict(job.settings.registration),
@@ -233,8 +237,6 @@ def save_log(job: ParticipantJob, atlas: AtlasPack, seconds: float) -> None:
         "version": app_version(),
     }
     save_json(choices, log_path(*_scan(job), LogKind.SETTINGS, job.run_id))
-    status = {"status": "done", "seconds": round(seconds, 1), "version": app_version()}
-    save_json(status, log_path(*_scan(job), LogKind.STATUS, job.run_id))
 
 
 def draw_page(

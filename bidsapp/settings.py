@@ -22,6 +22,8 @@ class Selection:
     filters
         ``t1w``, ``dseg`` or ``lesion`` to BIDS entities a file must have (``--bids-filter-file``);
         None: the entity must be absent, "*": present with any value.
+    shard
+        (I, N): only every N-th participant, from the I-th on, 1 the first.
     """
 
     bids_dir: Path
@@ -29,6 +31,7 @@ class Selection:
     sessions: tuple[str, ...] = ()
     derivatives: Mapping[str, Path] = field(default_factory=dict)
     filters: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    shard: tuple[int, int] = (1, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +160,9 @@ class RunSettings:
     levels
         "participant", "group" or both, in the order they run.
     device
-        What torch computes on, already settled: "cpu", "cuda" or "cuda:N".
+        What torch computes on: "cpu", "cuda" or "cuda:N", and "auto" until that is settled.
+    gpu
+        "require" a GPU, "try" to find one, or "none".
     n_processes
         Scans worked on at the same time.
     n_threads
@@ -170,6 +175,10 @@ class RunSettings:
         Folder of the user's own atlas pack; None for the embedded one.
     group
         How the group is analysed.
+    force
+        Work on scans again whose results are up to date.
+    scheduler
+        Address or file of a Dask scheduler whose workers do the work; None: processes of this machine.
     """
 
     selection: Selection
@@ -177,12 +186,15 @@ class RunSettings:
     work_dir: Path
     levels: tuple[str, ...] = ("participant",)
     device: str = "cpu"
+    gpu: str = "try"
     n_processes: int = 1
     n_threads: int = 1
     random_seed: int = 0
     sloppy: bool = False
     atlas: Path | None = None
     group: GroupSettings = field(default_factory=GroupSettings)
+    force: bool = False
+    scheduler: str | None = None
 
     @property
     def registration(self) -> RegistrationSettings:

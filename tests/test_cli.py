@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -77,21 +77,24 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch, errors: Mapping[str, Exception]) 
     """Put a workshop in place that fails for the subjects in `errors`, and a group that fails for "group"."""
     jobs: list[ParticipantJob] = []
 
-    def process_participant(job: ParticipantJob) -> dict[str, float]:
+    def process_unless_done(job: ParticipantJob, *, must_wait: bool = False) -> SimpleNamespace:
         jobs.append(job)
         if job.files.subject in errors:
             raise errors[job.files.subject]
-        return {"dice_mean": 0.9}
+        return SimpleNamespace(was_up_to_date=job.run_id == "before")
 
     def run_group(settings: RunSettings) -> None:
         if "group" in errors:
             raise errors["group"]
 
-    participant, group = ModuleType("bidsapp.participant"), ModuleType("bidsapp.group")
+    participant, resume, group = (
+        ModuleType(f"bidsapp.{name}") for name in ("participant", "resume", "group")
+    )
     participant.ParticipantJob = ParticipantJob  # type: ignore[attr-defined]
-    participant.process_participant = process_participant  # type: ignore[attr-defined]
+    resume.process_unless_done = process_unless_done  # type: ignore[attr-defined]
     group.run_group = run_group  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "bidsapp.participant", participant)
+    monkeypatch.setitem(sys.modules, "bidsapp.resume", resume)
     monkeypatch.setitem(sys.modules, "bidsapp.group", group)
     return jobs
 
@@ -310,6 +313,13 @@ def test_options_may_stand_between_the_levels(
         (["--nprocs", "0"], 64, "a whole number from 1 is needed, got '0'"),
         (["--omp-nthreads", "many"], 64, "a whole number from 1 is needed, got 'many'"),
         (["--random-seed", "-1"], 64, "random-seed"),
+        (["--shard", "0/2"], 64, "--shard must be I/N with I from 1 to N, such as 2/8, or slurm, got '0/2'"),
+        (["--shard", "3/2"], 64, "--shard must be I/N"),
+        (["--shard", "slurm"], 64, "--shard slurm must run in a job array"),
+        (["--shard", "1/2", "group"], 64, "run it once, after all shards"),
+        (["--gpu", "require"], 64, "--device cpu and --gpu require contradict each other"),
+        (["--scheduler-file", "/no/such.json"], 66, "the scheduler must have written /no/such.json"),
+        (["--scheduler", "a:1", "--scheduler-file", "b"], 64, "not allowed with"),
         (["--device", "tpu"], 64, "auto, cpu, cuda or cuda:N is needed, got 'tpu'"),
         (["-d", "a=.", "-d", "a=.."], 64, "needs a name of its own, got 'a'"),
         (["-d", "=."], 64, "needs a name of its own, got ''"),
@@ -336,6 +346,27 @@ def test_a_mistake_gets_one_line_and_its_status(
     assert last.startswith("metsatlas: ")
     assert sentence in last
     assert not (tmp_path / "out").exists()
+
+
+def test_shards_share_the_participants_out(main: Main, worked: list[ParticipantJob]) -> None:
+    assert main("--shard", "1/2") == 0
+    assert [job.files.subject for job in worked] == ["01", "07"]
+    assert main("--shard", "2/2") == 0
+    assert [job.files.subject for job in worked] == ["01", "07", "02"]
+
+
+def test_a_shard_beyond_the_participants_has_nothing_to_do(main: Main, worked: list[ParticipantJob]) -> None:
+    assert main("--shard", "4/4") == 0
+    assert worked == []
+
+
+def test_a_task_of_a_job_array_takes_its_share_wherever_the_numbers_start(
+    main: Main, worked: list[ParticipantJob]
+) -> None:
+    for name, value in (("ID", "14"), ("MIN", "10"), ("STEP", "4"), ("COUNT", "2")):
+        os.environ[f"SLURM_ARRAY_TASK_{name}"] = value
+    assert main("--shard", "slurm") == 0
+    assert [job.files.subject for job in worked] == ["02"]
 
 
 @pytest.mark.parametrize("text", ["{", "[1, 2]", '{"t1w": "01"}'])

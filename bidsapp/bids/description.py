@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from bidsapp.bids.names import Kind
-from bidsapp.bids.save import save_json, save_text
+from bidsapp.bids.save import save_json, save_text, sweep
 from bidsapp.errors import DataError
 from bidsapp.geometry.space import Space
 
@@ -125,7 +125,7 @@ def is_virtual(bids_dir: Path) -> bool:
 def write_dataset_files(bids_dir: Path, output_dir: Path, derivatives: Mapping[str, Path]) -> None:
     """Write the files a derivative dataset has once; those that say the same already are left alone.
 
-    Any number of runs may do this at the same time.
+    One run at a time may do this (`bidsapp.execution.lock`).
 
     Parameters
     ----------
@@ -164,6 +164,8 @@ def write_dataset_files(bids_dir: Path, output_dir: Path, derivatives: Mapping[s
     if mark:
         description["Virtual"] = True
     readme = README.format(name=name, version=app_version())
+    for folder in (output_dir, output_dir / "logs"):
+        sweep(folder, {"dataset_description.json", ".bidsignore", "README.md", "CITATION.md"})
     save_json(description, output_dir / "dataset_description.json")
     save_text(BIDSIGNORE, output_dir / ".bidsignore")
     save_text(readme + (VIRTUAL_NOTE if mark else ""), output_dir / "README.md")

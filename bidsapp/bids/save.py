@@ -4,8 +4,9 @@ import dataclasses
 import errno
 import json
 import math
+import re
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
@@ -28,6 +29,7 @@ UNITS = MappingProxyType(
 )
 """Word of a column's name -> its unit, as in ``volume_mm3`` or ``hd_mm_mean``; other numbers have unit 1."""
 
+_HALF_WRITTEN = re.compile(r"\.[0-9a-f]{12}_(.+)")
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 _REFUSED = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG,
@@ -78,6 +80,14 @@ def atomic_write(path: Path) -> Iterator[Path]:
         _remove(temporary)
 
 
+def sweep(folder: Path, names: Container[str] | None) -> None:
+    """Remove what killed runs were writing in a folder, under these names or any; nobody may be at it now."""
+    for left in folder.glob(".*"):
+        match = _HALF_WRITTEN.fullmatch(left.name)
+        if match and (names is None or match[1] in names):
+            left.unlink(missing_ok=True)
+
+
 def save_text(text: str, path: Path) -> None:
     """Write UTF-8 text; a file that holds the same text already is left alone.
 
@@ -109,7 +119,7 @@ def save_json(content: Mapping[str, object], path: Path) -> None:
         As `atomic_write`.
     """
     try:
-        text = json.dumps(_plain(content), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(plain(content), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise DataError(f"{path.name} must hold what JSON can hold: {error}") from error
     save_text(text + "\n", path)
@@ -323,19 +333,19 @@ def _bids_mapping(structure: Structure) -> int:
     return regions.get(structure.region, tissues[structure.tissue])
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
     """Turn records, arrays, paths and enumerations into what JSON knows."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     match value:
         case Mapping():
-            return {str(key): _plain(item) for key, item in value.items()}
+            return {str(key): plain(item) for key, item in value.items()}
         case np.ndarray() | np.generic():
-            return _plain(value.tolist())
+            return plain(value.tolist())
         case list() | tuple():
-            return [_plain(item) for item in value]
+            return [plain(item) for item in value]
         case Enum():
-            return _plain(value.value)
+            return plain(value.value)
         case Path():
             return value.as_posix()
     return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,11 +1,11 @@
-"""What this machine lends us: processors, a device to compute on, a place for caches."""
+"""What this machine lends us: processors, a place for caches."""
 
 import os
 import sys
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
-from bidsapp.errors import OutputError, UsageError
+from bidsapp.errors import OutputError
 
 _CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
 _CGROUP_V1 = Path("/sys/fs/cgroup/cpu")
@@ -49,47 +49,6 @@ def _cgroup_quota() -> list[float]:
         return [int(quota) / int(period)] if int(quota) > 0 else []
     except (OSError, ValueError):  # no such file, or "max": nothing is limited
         return []
-
-
-def settle_device(asked: str) -> tuple[str, str]:
-    """Choose what torch computes on.
-
-    Parameters
-    ----------
-    asked
-        "auto", "cpu", "cuda" or "cuda:N".
-
-    Returns
-    -------
-    device, words
-        "cpu", "cuda" or "cuda:N", and a few words about it for the first line of a run.
-
-    Raises
-    ------
-    UsageError
-        If CUDA is asked for by name and is not there. Only "auto" may fall to the processor.
-
-    Examples
-    --------
-    >>> settle_device("cpu")
-    ('cpu', 'cpu')
-    """
-    if asked == "cpu":
-        return "cpu", "cpu"
-    import torch  # noqa: PLC0415 - takes a second, which --help and --version must not
-
-    n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if asked == "auto":
-        if not n_devices:
-            return "cpu", "cpu (auto: no CUDA device found)"
-        asked = "cuda"
-    number = int(asked.removeprefix("cuda").removeprefix(":") or 0)
-    if number >= n_devices:
-        raise UsageError(
-            f"--device {asked} must name a CUDA device that is there, found {n_devices}: in a container add "
-            "--gpus all (Docker) or --nv (Apptainer), or use --device auto or cpu"
-        )
-    return asked, f"{asked} ({torch.cuda.get_device_name(number)})"
 
 
 def scratch_folder(environment: Mapping[str, str]) -> Path:

@@ -16,17 +16,22 @@ class Tally:
     >>> tally.failed("sub-07", RuntimeError())
     >>> tally.last_line()
     'metsatlas finished: 1 ok, 1 failed (sub-07), 0 skipped; exit 1'
+    >>> tally.done("sub-02", was_up_to_date=True)
+    >>> tally.last_line()
+    'metsatlas finished: 2 ok (1 up to date before), 1 failed (sub-07), 0 skipped; exit 1'
     """
 
     _done: list[str] = field(default_factory=list)
     _failed: list[str] = field(default_factory=list)
     _skipped: list[str] = field(default_factory=list)
+    _n_up_to_date: int = 0
     _group: str = ""
     _first_status: int = 0
 
-    def done(self, name: str) -> None:
-        """Count a scan whose outputs are complete."""
+    def done(self, name: str, *, was_up_to_date: bool = False) -> None:
+        """Count a scan whose outputs are complete, and whether they were so before."""
         self._done.append(name)
+        self._n_up_to_date += was_up_to_date
 
     def failed(self, name: str, error: Exception) -> None:
         """Count a scan that ended with an error."""
@@ -62,7 +67,8 @@ class Tally:
 
     def last_line(self) -> str:
         """Sum up the run."""
-        counts = [f"{len(self._done)} ok"]
+        before = f" ({self._n_up_to_date} up to date before)" if self._n_up_to_date else ""
+        counts = [f"{len(self._done)} ok{before}"]
         for names, word in ((self._failed, "failed"), (self._skipped, "skipped")):
             counts.append(f"{len(names)} {word}" + (f" ({', '.join(names)})" if names else ""))
         if self._group:

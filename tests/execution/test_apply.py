@@ -9,6 +9,8 @@ import pytest
 from bidsapp.errors import DataError, TemporaryError
 from bidsapp.execution import dask_cluster
 from bidsapp.execution.apply import apply_to_all
+from bidsapp.execution.cluster import Cluster
+from bidsapp.execution.lock import HeldError
 from bidsapp.execution.outcome import Outcome
 
 
@@ -26,12 +28,19 @@ def named(item: str) -> str:
 def outcomes(
     function: Callable[[str], str], items: list[str], nprocs: int, folder: Path
 ) -> dict[str, Outcome[str, str]]:
-    found = apply_to_all(function, items, nprocs=nprocs, describe=named, folder=folder)
+    found = apply_to_all(
+        function,
+        items,
+        patiently=function,
+        cluster=Cluster(n_processes=nprocs, folder=folder),
+        describe=named,
+    )
     return {outcome.item: outcome for outcome in found}
 
 
 def test_one_process_is_this_process_and_keeps_the_order(work: Callable[[str], str], tmp_path: Path) -> None:
-    found = list(apply_to_all(work, ["b", "a"], nprocs=1, describe=named, folder=tmp_path))
+    here = Cluster(folder=tmp_path)
+    found = list(apply_to_all(work, ["b", "a"], patiently=work, cluster=here, describe=named))
     assert [outcome.value for outcome in found] == [f"b in {os.getpid()}", f"a in {os.getpid()}"]
 
 
@@ -39,7 +48,8 @@ def test_serial_items_are_worked_on_one_by_one_as_they_are_asked_for(
     work: Callable[[str], str], tmp_path: Path
 ) -> None:
     seen: list[str] = []
-    found = apply_to_all(seen.append, ["a", "b"], nprocs=1, describe=named, folder=tmp_path)
+    here = Cluster(folder=tmp_path)
+    found = apply_to_all(seen.append, ["a", "b"], patiently=seen.append, cluster=here, describe=named)
     next(found)
     assert seen == ["a"]
 
@@ -89,6 +99,29 @@ def test_what_workers_log_is_heard_here(
     assert "sub-bad failed: " in caplog.text
 
 
+@pytest.mark.parametrize("nprocs", [1, 2])
+def test_what_another_run_works_on_comes_last_and_is_waited_for(
+    work: Callable[[str], str], tmp_path: Path, nprocs: int
+) -> None:
+    jobs = importlib.import_module("worker_jobs")
+    here = Cluster(n_processes=nprocs, folder=tmp_path)
+    found = apply_to_all(
+        jobs.give_up, ["held", "a", "b"], patiently=jobs.wait_for, cluster=here, describe=named
+    )
+    in_order = [(outcome.item, outcome.value) for outcome in found]
+    assert sorted(in_order[:2]) == [("a", "at once"), ("b", "at once")]
+    assert in_order[2] == ("held", "waited")
+    with pytest.raises(HeldError):
+        jobs.give_up("held")
+
+
+def test_each_gpu_gets_a_process_that_sees_no_other(work: Callable[[str], str], tmp_path: Path) -> None:
+    here = Cluster(n_processes=2, n_gpus=2, folder=tmp_path)
+    items = ["gpu"] * 4
+    found = list(apply_to_all(work, items, patiently=work, cluster=here, describe=named))
+    assert {outcome.value for outcome in found} == {"0", "1"}
+
+
 def test_nothing_to_do_is_no_error(work: Callable[[str], str], tmp_path: Path) -> None:
     assert outcomes(work, [], 1, tmp_path) == {}
     assert outcomes(work, [], 2, tmp_path) == {}
@@ -104,4 +137,4 @@ def test_no_worker_at_all_is_an_error_that_says_what_to_do(monkeypatch: pytest.M
             raise TimeoutError
 
     with pytest.raises(TemporaryError, match="no worker process came up within 60 s"):
-        list(dask_cluster._feed(Deserted(), str, ["a"], named))
+        list(dask_cluster.apply_on_workers(Deserted(), named, str, ["a"]))

@@ -2,16 +2,14 @@ import os
 from pathlib import Path
 
 import pytest
-import torch
 
-from bidsapp.errors import OutputError, UsageError
+from bidsapp.errors import OutputError
 from bidsapp.execution import resources
 from bidsapp.execution.resources import (
     available_cpus,
     make_scratch,
     prepare_environment,
     scratch_folder,
-    settle_device,
 )
 
 
@@ -49,30 +47,6 @@ def test_an_older_container_is_understood_too(machine: Path) -> None:
 def test_an_unlimited_container_limits_nothing(machine: Path) -> None:
     (machine / "cpu.max").write_text("max 100000\n")
     assert available_cpus({}) == 16
-
-
-def _machine_with(monkeypatch: pytest.MonkeyPatch, n_devices: int) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: n_devices > 0)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: n_devices)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: f"Card {number}")
-
-
-def test_auto_takes_what_is_there_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    _machine_with(monkeypatch, 0)
-    assert settle_device("auto") == ("cpu", "cpu (auto: no CUDA device found)")
-    _machine_with(monkeypatch, 2)
-    assert settle_device("auto") == ("cuda", "cuda (Card 0)")
-    assert settle_device("cuda:1") == ("cuda:1", "cuda:1 (Card 1)")
-    assert settle_device("cpu") == ("cpu", "cpu")
-
-
-@pytest.mark.parametrize(("asked", "n_devices"), [("cuda", 0), ("cuda:0", 0), ("cuda:2", 2)])
-def test_a_device_that_was_asked_for_and_is_absent_is_an_error(
-    monkeypatch: pytest.MonkeyPatch, asked: str, n_devices: int
-) -> None:
-    _machine_with(monkeypatch, n_devices)
-    with pytest.raises(UsageError, match=rf"{asked} must name .* found {n_devices}: .*--nv"):
-        settle_device(asked)
 
 
 def test_scratch_is_named_by_number_so_that_users_need_no_name(tmp_path: Path) -> None:
