@@ -31,6 +31,8 @@ class Figure:
         "1" for a pure number.
     value, n
         Where value and sample size stand in the result of the case, keys joined by dots.
+    case
+        Whose result it is read from, if that is not what the name begins with.
     """
 
     name: str
@@ -38,11 +40,12 @@ class Figure:
     unit: str
     value: str
     n: str
+    case: str = ""
 
     @property
     def source(self) -> str:
         """The result it is read from: the file of its case."""
-        return f"{self.name.partition('.')[0]}.json"
+        return f"{self.case or self.name.partition('.')[0]}.json"
 
 
 FIGURES: tuple[Figure, ...] = (
@@ -66,6 +69,19 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "virtual.centre_error_mm_median", "Lesion centre in the atlas against the truth, median",
         "mm", "errors.centre_error_mm.median", "n_lesions",
+    ),
+    Figure(
+        "engine.heldout_structures.dsc_mean", "Dice of structures that drove nothing, both directions",
+        "1", "heldout_structures.dsc_mean", "heldout_structures.n", case="heldout",
+    ),
+    Figure(
+        "engine.heldout_structures.greedy_dsc_mean", "The same with greedy, labels and T1w",
+        "1", "heldout_structures.greedy_dsc_mean", "heldout_structures.n", case="heldout",
+    ),
+    Figure(
+        "engine.vs_greedy_label.cpu_ratio_at_equal_dice",
+        "CPU-seconds to the Dice of greedy with labels, share of greedy's",
+        "1", "vs_greedy_label.cpu_ratio_at_equal_dice", "vs_greedy_label.n", case="peers",
     ),
     Figure("demo.wall_seconds", "`make demo`, from clone to reports", "s", "run.wall_seconds", "n"),
 )  # fmt: skip

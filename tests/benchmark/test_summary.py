@@ -31,7 +31,19 @@ def test_figures_are_read_from_the_results_that_are_there(real: dict[str, Any]) 
 def test_every_figure_has_a_name_of_its_own_that_begins_with_its_case() -> None:
     names = [figure.name for figure in FIGURES]
     assert len(set(names)) == len(names)
-    assert {figure.source for figure in FIGURES} == {"real.json", "virtual.json", "demo.json"}
+    cases = {"real", "virtual", "demo", "peers", "heldout"}
+    assert {figure.source for figure in FIGURES} == {f"{case}.json" for case in cases}
+
+
+def test_a_figure_can_be_read_from_the_result_of_another_case(real: dict[str, Any]) -> None:
+    found = {
+        "provenance": real["provenance"],
+        "heldout_structures": {"n": 21, "dsc_mean": 0.8, "greedy_dsc_mean": 0.7},
+    }
+    figures = collect({"heldout.json": found})
+    assert figures["engine.heldout_structures.dsc_mean"]["value"] == 0.8
+    assert figures["engine.heldout_structures.greedy_dsc_mean"]["value"] == 0.7
+    assert {entry["source"] for entry in figures.values()} == {"heldout.json"}
 
 
 def test_no_results_make_no_figures() -> None:
