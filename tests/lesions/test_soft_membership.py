@@ -27,7 +27,7 @@ ACROSS = SPACE.affine[:3, 0] / 0.4
 def test_beside_a_flat_border_the_probability_is_the_normal_integral(x: float, error: float) -> None:
     point = SPACE.voxel_to_world(np.array([[29.5, 22.0, 22.0]])) + x * ACROSS
     found = region_probabilities(point, np.array([error]), LABELS)
-    assert found.loc[0, "Cerebral Cortex"] == pytest.approx(norm.cdf(x / error), abs=0.02)
+    assert found.loc[0, "Cerebral Cortex"] == pytest.approx(norm.cdf(x / error), abs=0.03)
     assert found.sum(axis=1)[0] == pytest.approx(1)
 
 
