@@ -118,13 +118,14 @@ def paper_objective(  # noqa: PLR0913, PLR0917 - two maps, where they lie, how t
     point_labels = sample_at(fixed.data, at_points, "nearest").reshape(grid.shape).astype(np.uint8)
     return PaperObjective(
         pair=pair,
-        fixed_map=torch.from_numpy(coarsen(_distance_map(fixed), labels_mm).data).to(device),
-        moving_map=torch.from_numpy(_distance_map(moving).data).to(device),
+        fixed_map=torch.from_numpy(coarsen(distance_map(fixed), labels_mm).data).to(device),
+        moving_map=torch.from_numpy(distance_map(moving).data).to(device),
         counted=torch.isin(pair.fixed, torch.unique(pair.moving)),
         point_labels=torch.from_numpy(point_labels).to(device),
         squaring_steps=settings.squaring_steps,
     )
 
 
-def _distance_map(labels: Volume) -> Volume:
+def distance_map(labels: Volume) -> Volume:
+    """Give D of eq. (4) with the constants above, on the grid of the labels."""
     return depth_and_index(labels, deepest_mm=DEEPEST_MM, index_weight=INDEX_WEIGHT)

@@ -1,0 +1,68 @@
+"""Every choice of a training run."""
+
+from dataclasses import dataclass
+
+from bidsapp.errors import UsageError
+
+OBJECTIVES = ("paper", "overlap")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingPlan:
+    """How a general model is trained.
+
+    Parameters
+    ----------
+    objective
+        "paper": eq. (1), correlation of distance maps; "overlap": our dissimilarity in its place.
+    spacing_mm
+        Of the grid that images, labels and velocity live on.
+    steps
+        Updates, each from two scans.
+    learning_rate
+        Of Adam.
+    gradient_norm
+        Gradients longer than this are shortened to it.
+    synthetic_fraction
+        How often a scan is replaced by one of random contrast, made from its label map.
+    largest_bend_mm
+        Root mean square of the strongest random deformation of a training scan.
+    check_every
+        Steps from one validation, and one checkpoint, to the next.
+    saves_memory
+        Compute parts of the network twice rather than keep them.
+    random_seed
+        Start of the weights, order of the scans and every random change to them.
+
+    Raises
+    ------
+    UsageError
+        If a number is out of its range.
+
+    References
+    ----------
+    Wielenberg et al. 2026, section on training (weights, Adam, gradient norm). doi:10.48550/arXiv.2602.12933
+    """
+
+    objective: str = "paper"
+    spacing_mm: float = 4.0
+    steps: int = 2000
+    learning_rate: float = 5e-4
+    gradient_norm: float = 0.5
+    synthetic_fraction: float = 0.5
+    largest_bend_mm: float = 4.0
+    check_every: int = 50
+    saves_memory: bool = False
+    random_seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.objective not in OBJECTIVES:
+            raise UsageError(f"the objective must be one of {', '.join(OBJECTIVES)}, got {self.objective!r}")
+        if not 0.5 <= self.spacing_mm <= 10:
+            raise UsageError(f"the spacing must be 0.5 to 10 mm, got {self.spacing_mm:g}: choose 2 to 4")
+        if self.steps < 1 or self.check_every < 1:
+            raise UsageError(
+                f"training needs a step and a check at least, got {self.steps} and {self.check_every}"
+            )
+        if not 0 < self.learning_rate < 1:
+            raise UsageError(f"the learning rate must lie between 0 and 1, got {self.learning_rate:g}")

@@ -1,0 +1,83 @@
+"""Random heads are heads: nothing folds, labels stay labels, the seed decides."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from bidsapp.geometry.displacement import folded
+from bidsapp.geometry.space import Space
+from bidsapp.training.augmentation import disturb, random_points, synthesise
+from bidsapp.training.loop import Lesson
+from bidsapp.training.plan import TrainingPlan
+from bidsapp.training.scans import see_changed, see_plain
+
+GRID = Space((12, 14, 16), np.array([[0, 6.0, 0, 3], [-6.0, 0, 0, 8], [0, 0, 6.0, -30], [0, 0, 0, 1]]))
+PLAN = TrainingPlan(spacing_mm=8.0)
+
+
+def test_random_deformations_do_not_fold_even_the_strongest() -> None:
+    for seed in range(5):
+        points = random_points(GRID, 12.0, np.random.default_rng(seed))
+        field = (points - GRID.voxel_centres_mm()).T.reshape(3, *GRID.shape).astype(np.float32)
+        assert not folded(field, GRID).any()
+        assert np.abs(field).max() > 3
+
+
+def test_turns_keep_the_middle_of_the_grid_near() -> None:
+    points = random_points(GRID, 0.0, np.random.default_rng(0))
+    apart = points.mean(axis=0) - GRID.voxel_centres_mm().mean(axis=0)
+    assert np.abs(apart).max() <= 5.0 + 1e-9
+
+
+def test_every_code_gets_a_brightness_of_its_own_and_nothing_stays_black() -> None:
+    codes = np.zeros((12, 13, 14), dtype=np.int64)
+    codes[:, :, 5:] = 41
+    codes[:, :, 10:] = 530
+    image = synthesise(codes, np.random.default_rng(3))
+    means = [image[:, :, one].mean() for one in (1, 7, 13)]
+    assert abs(means[0]) < 0.02
+    assert min(means[1], means[2], abs(means[1] - means[2])) > 0.05
+    other = synthesise(codes, np.random.default_rng(4))
+    assert abs(other[:, :, 7].mean() - means[1]) > 0.02
+
+
+def test_disturbing_keeps_an_image_recognisable() -> None:
+    image = np.random.default_rng(0).uniform(0, 1, (12, 13, 14)).astype(np.float32)
+    for seed in range(5):
+        changed = disturb(image, 6.0, np.random.default_rng(seed))
+        assert np.isfinite(changed).all()
+        assert np.corrcoef(changed.ravel(), image.ravel())[0, 1] > 0.7
+
+
+def test_labels_move_with_the_image_and_stay_whole(lesson: Lesson) -> None:
+    scan = lesson.training[0]
+    plain = see_plain(scan, lesson.grid)
+    changed = see_changed(scan, lesson.grid, PLAN, np.random.default_rng(5))
+    assert changed.labels.dtype == torch.uint8
+    assert (changed.labels != plain.labels).float().mean() > 0.05
+    for sight in (plain, changed):  # depth holds its label's number: they were read at the same place
+        torch.testing.assert_close(
+            sight.depth.clamp(max=34.99).floor().to(torch.uint8)[sight.depth % 1 > 0],
+            sight.labels[sight.depth % 1 > 0],
+        )
+    inside = changed.labels > 0
+    assert changed.image[inside].mean() > changed.image[~inside].mean() + 0.1
+
+
+def test_the_seed_decides_every_change(lesson: Lesson) -> None:
+    scan = lesson.training[0]
+    first, again, other = (
+        see_changed(scan, lesson.grid, PLAN, np.random.default_rng(seed)) for seed in (1, 1, 2)
+    )
+    assert torch.equal(first.image, again.image)
+    assert not torch.equal(first.image, other.image)
+
+
+def test_a_label_map_alone_is_always_given_a_contrast(lesson: Lesson) -> None:
+    alone = lesson.training[2]
+    assert alone.image is None
+    never = replace(PLAN, synthetic_fraction=0.0)
+    images = [see_changed(alone, lesson.grid, never, np.random.default_rng(seed)).image for seed in (1, 2)]
+    assert all(image.std() > 0.1 for image in images)
+    assert np.corrcoef(images[0].flatten(), images[1].flatten())[0, 1] < 0.97
