@@ -21,17 +21,17 @@ way, path = sys.argv[1:]
 if way == "blocked":
     sys.modules["numba"] = None
 import numpy as np
+from bidsapp.images.volume import Volume
 from bidsapp.registration.deformable import align_deformable
 from bidsapp.settings import RegistrationSettings
-from tests.registration.conftest import FIXED, phantom, scanner
-from tests.registration.test_deformable import AFFINE, bent
-from bidsapp.images.volume import Volume
+from tests.registration.conftest import FIXED, phantom, scanner, seen_through
+stretch = np.array([[1.08, 0, 0.05, 2], [0.05, 0.95, 0, -3], [0, 0, 1, 1], [0, 0, 0, 1]])
 fixed = Volume(phantom(FIXED.voxel_centres_mm()).reshape(FIXED.shape), FIXED)
-moving = bent(4.0, scanner(AFFINE, np.array([[0.0, 2.0, 0], [-2.0, 0, 0.2], [0, 0.2, 2.0]])))
+moving = seen_through(stretch, scanner(stretch, np.array([[0.0, 2.0, 0], [-2.0, 0, 0.2], [0, 0.2, 2.0]])))
 if way != "blocked":
     import numba
     numba.set_num_threads(int(way))
-found = align_deformable(fixed, moving, AFFINE, RegistrationSettings.sloppy())
+found = align_deformable(fixed, moving, np.eye(4), RegistrationSettings.sloppy())
 points = FIXED.voxel_centres_mm()[::211]
 np.savez(path, field=found.displacement, there=found.fixed_to_moving(points))
 """

@@ -23,7 +23,11 @@ def _is_compiled(*tensors: Tensor) -> bool:
 
 def _implementation(*tensors: Tensor) -> ModuleType:
     """Choose who computes: all have the same functions."""
-    return backends.on_cpu() if _is_compiled(*tensors) else reference
+    if _is_compiled(*tensors):
+        return backends.on_cpu()
+    if all(tensor.is_cuda and tensor.dtype == torch.float32 for tensor in tensors):
+        return backends.on_gpu()
+    return reference
 
 
 def compose(outer: Float[Tensor, "3 i j k"], inner: Float[Tensor, "3 i j k"]) -> Float[Tensor, "3 i j k"]:

@@ -33,6 +33,21 @@ def on_cpu() -> ModuleType:
 
 
 @cache
+def on_gpu() -> ModuleType:
+    """Single precision on a CUDA card: Triton, or plain torch with a warning."""
+    try:
+        from bidsapp.geometry.kernels.gpu import operations
+    except _BROKEN as error:
+        _log.warning(
+            "triton cannot be loaded (%s), so alignments are computed by plain torch on the GPU: the same "
+            "result, slower. To mend it: pip install triton, in the version that this torch asks for",
+            error,
+        )
+        return reference
+    return operations
+
+
+@cache
 def at_points() -> ModuleType:
     """Fields read at single points: numba, or plain torch."""
     if on_cpu() is reference:

@@ -114,7 +114,7 @@ def sample_image(
 
 def local_correlation(fixed: Tensor, moving: Tensor, weights: Tensor, radius: int) -> Tensor:
     """Mean squared local correlation: the meaning is explained in `kernels.local_correlation`."""
-    f, m = _standardised(fixed, weights), _standardised(moving, weights)
+    f, m = standardised(fixed, weights), standardised(moving, weights)
     products = torch.stack(
         [weights, weights * f, weights * m, weights * f * f, weights * f * m, weights * m * m]
     )
@@ -126,7 +126,7 @@ def local_correlation(fixed: Tensor, moving: Tensor, weights: Tensor, radius: in
     return local.double().sum() / weights.double().sum().clamp(min=torch.finfo(torch.float64).tiny)
 
 
-def _standardised(image: Tensor, weights: Tensor) -> Tensor:
+def standardised(image: Tensor, weights: Tensor) -> Tensor:
     """Shift and scale to weighted mean 0 and variance 1; a constant image to 0."""
     mass = weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
     centred = image - (weights * image).sum() / mass

@@ -1,0 +1,246 @@
+"""Every Triton kernel against plain torch in double precision: on a GPU, or in Triton's interpreter."""
+
+import importlib
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from bidsapp.geometry import kernels
+from bidsapp.geometry.kernels import backends, reference
+from bidsapp.images.volume import Volume
+from bidsapp.registration.deformable import align_deformable
+from bidsapp.settings import RegistrationSettings
+from tests.geometry.test_kernels import INDEX_MAP, TURN, field, labels
+from tests.registration.conftest import FIXED, phantom, scanner, seen_through
+
+SHAPE = (5, 6, 7)
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+STRETCH = np.array([[1.08, 0, 0.05, 2], [0.05, 0.95, 0, -3], [0, 0, 1, 1], [0, 0, 0, 1]])
+Outcome = Tensor | tuple[Tensor, ...]
+
+
+@pytest.fixture(scope="module")
+def gpu() -> Iterator[ModuleType]:
+    """The Triton operations; Triton asks once, on import, whether to interpret."""
+    with pytest.MonkeyPatch.context() as patch:
+        if DEVICE == "cpu":
+            patch.setenv("TRITON_INTERPRET", "1")
+        yield importlib.import_module("bidsapp.geometry.kernels.gpu.operations")
+
+
+def agree(
+    fast: Callable[..., Outcome], exact: Callable[..., Outcome], *arguments: Tensor, slack: float = 2e-5
+) -> None:
+    """Compare a Triton operation with the reference, in value and in gradient."""
+    wanted_at = [argument.clone().requires_grad_() for argument in arguments]
+    got_at = [argument.float().to(DEVICE).requires_grad_() for argument in arguments]
+    wanted, got = exact(*wanted_at), fast(*got_at)
+    wanted = wanted if isinstance(wanted, tuple) else (wanted,)
+    got = got if isinstance(got, tuple) else (got,)
+    pairs = list(zip(wanted, got, strict=True))
+    for a, b in pairs:
+        torch.testing.assert_close(b.detach().double().cpu(), a.detach(), rtol=slack, atol=slack)
+    weights = [field(99 + number, 1.0, tuple(a.shape)) for number, (a, _) in enumerate(pairs)]
+    torch.autograd.backward([a for a, _ in pairs], weights)
+    torch.autograd.backward(
+        [b for _, b in pairs], [w.to(b) for w, (_, b) in zip(weights, pairs, strict=True)]
+    )
+    for a, b in zip(wanted_at, got_at, strict=True):
+        assert a.grad is not None
+        assert b.grad is not None
+        scale = float(a.grad.abs().max())
+        torch.testing.assert_close(b.grad.double().cpu(), a.grad, rtol=1e-3, atol=1e-4 * scale)
+
+
+def like(tensor: Tensor, other: Tensor) -> Tensor:
+    """The tensor beside `other`: floats in its precision, labels as they are."""
+    return tensor.to(other) if tensor.is_floating_point() else tensor.to(other.device)
+
+
+def test_compose_matches_also_beyond_the_border(gpu: ModuleType) -> None:
+    agree(gpu.compose, reference.compose, field(0), field(1))
+
+
+def test_smoothing_matches(gpu: ModuleType) -> None:
+    taps = torch.tensor([0.1, 0.5, 0.3], dtype=torch.float64)
+    agree(*[lambda f, o=o: o.smooth(f, like(taps, f)) for o in (gpu, reference)], field(2))
+
+
+@pytest.mark.parametrize("name", ["squared_differences", "squared_curvature"])
+def test_differences_and_curvature_match(gpu: ModuleType, name: str) -> None:
+    agree(getattr(gpu, name), getattr(reference, name), field(9))
+
+
+@pytest.mark.parametrize("phase", [0, 1])
+def test_log_jacobian_moments_match_also_where_the_field_folds(gpu: ModuleType, phase: int) -> None:
+    cells = labels((4, 5, 6), 3, 0)
+
+    def moments(operations: ModuleType, u: Tensor) -> Outcome:
+        outcome: Outcome = operations.log_jacobian_moments(u, like(cells, u), 3, 0.3, phase)
+        return outcome
+
+    agree(partial(moments, gpu), partial(moments, reference), field(3, 0.3))
+
+
+@pytest.mark.parametrize("grid_step", [1.0, 2.0])
+def test_votes_match_on_an_oblique_moving_grid(gpu: ModuleType, grid_step: float) -> None:
+    fixed, moving = labels((9, 10, 11), 4, 1), labels((12, 9, 13), 4, 2)
+    moving[2:8, 2:7, 3:9] = 2
+    to_grid = torch.tensor([[1 / grid_step, 0.1], [1 / grid_step, -0.2], [1 / grid_step, 0.0]])
+
+    def votes(operations: ModuleType, u: Tensor) -> Outcome:
+        grids = [like(each, u) for each in (to_grid, fixed, moving, INDEX_MAP, TURN)]
+        outcome: Outcome = operations.label_votes(u, *grids, 4)
+        return outcome
+
+    agree(partial(votes, gpu), partial(votes, reference), field(4, 0.7, (3, 10, 9, 11)))
+
+
+@pytest.mark.parametrize("grid_step", [1.0, 2.0])
+def test_sampling_an_image_matches_on_an_oblique_moving_grid(gpu: ModuleType, grid_step: float) -> None:
+    image = field(11, 1.0, (12, 9, 13))
+    to_grid = torch.tensor([[1 / grid_step, 0.1], [1 / grid_step, -0.2], [1 / grid_step, 0.0]])
+
+    def read(operations: ModuleType, u: Tensor) -> Outcome:
+        grids = [like(each, u) for each in (to_grid, image, INDEX_MAP, TURN)]
+        outcome: Outcome = operations.sample_image(u, *grids, (9, 10, 11))
+        return outcome
+
+    agree(partial(read, gpu), partial(read, reference), field(4, 0.7, (3, 10, 9, 11)))
+
+
+def test_local_correlation_matches_where_weights_leave_holes(gpu: ModuleType) -> None:
+    fixed, weights = 90 + 40 * field(12, 1.0, SHAPE), (field(13, 1.0, SHAPE) > -0.8).double()
+    weights[3:, :3] = 0
+
+    def correlation(operations: ModuleType, moving: Tensor) -> Outcome:
+        outcome: Outcome = operations.local_correlation(like(fixed, moving), moving, like(weights, moving), 2)
+        return outcome
+
+    moving = 500 + 0.5 * fixed + 30 * field(14, 1.0, SHAPE)
+    agree(partial(correlation, gpu), partial(correlation, reference), moving)
+
+
+COMPILE = """
+import torch, triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from bidsapp.geometry.kernels.gpu import launching, operations as gpu
+
+KINDS = {torch.float32: "*fp32", torch.int64: "*i64", torch.uint8: "*u8"}
+
+def compile_only(kernel, n, *arguments):
+    types, constants = {}, {}
+    for place, (name, value) in enumerate(zip(kernel.arg_names, (*arguments, launching.BLOCK), strict=True)):
+        if isinstance(value, torch.Tensor):
+            types[name] = KINDS[value.dtype]
+        elif name == "block" or value == 1:
+            types[name], constants[(place,)] = "constexpr", value
+        else:
+            types[name] = {int: "i32", float: "fp32"}[type(value)]
+    binary = triton.compile(ASTSource(kernel, types, constants), target=GPUTarget("cuda", 80, 32))
+    print(kernel.__name__, len(binary.asm["cubin"]) > 0)
+
+gpu.launch = compile_only
+u, cells = torch.zeros(3, 4, 5, 6).requires_grad_(), torch.zeros(3, 4, 5, dtype=torch.uint8)
+image, maps = u[0].detach(), (torch.zeros(3, 4), torch.zeros(3, 3))
+gpu.compose(u, u).sum().backward()
+gpu.squared_differences(u).backward()
+gpu.squared_curvature(u).backward()
+torch.stack(gpu.log_jacobian_moments(u, cells, 3, 0.3, 1)).sum().backward()
+torch.stack(gpu.label_votes(u, torch.zeros(3, 2), cells, cells, *maps, 3)).sum().backward()
+gpu.sample_image(u, torch.zeros(3, 2), image, *maps, (3, 4, 5)).sum().backward()
+gpu.local_correlation(image, u[0], torch.ones(4, 5, 6), 2).backward()
+"""
+KERNELS = {
+    *("compose", "vote", "sample_image", "squared_differences", "squared_curvature", "log_jacobian_moments"),
+    *("products", "correlate", "convolve"),
+}
+
+
+@pytest.mark.slow
+def test_every_kernel_compiles_for_a_cuda_card_where_there_is_none(gpu: ModuleType, tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment["TRITON_CACHE_DIR"] = str(tmp_path)
+    script = tmp_path / "compile_kernels.py"
+    script.write_text(COMPILE, encoding="utf-8")
+    ended = subprocess.run(
+        [sys.executable, str(script)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert ended.returncode == 0, ended.stderr
+    done = dict(line.split() for line in ended.stdout.splitlines())
+    assert set(done.values()) == {"True"}
+    assert set(done) >= KERNELS | {f"{name}_adjoint" for name in KERNELS - {"products", "convolve"}}
+
+
+def test_what_many_voxels_add_to_one_place_is_the_same_in_any_order(gpu: ModuleType) -> None:
+    launching = importlib.import_module("bidsapp.geometry.kernels.gpu.launching")
+    values = field(30, 1.0, (4000,)).float() * torch.logspace(-6, 2, 4000)
+    sums = launching.WholeSums(torch.zeros(1), values.abs().amax())
+    forwards = (values * sums.scale).long().sum()
+    backwards = (values.flip(0) * sums.scale).long().sum()
+    assert forwards == backwards
+    sums.sums[0] = forwards
+    torch.testing.assert_close(sums.total().double(), values.double().sum()[None], rtol=1e-6, atol=0)
+
+
+@pytest.mark.slow
+def test_an_alignment_computed_by_triton_is_that_of_numba(
+    gpu: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fixed = Volume(phantom(FIXED.voxel_centres_mm()).reshape(FIXED.shape), FIXED)
+    moving = seen_through(STRETCH, scanner(STRETCH, np.diag([4.0, 4.0, 4.0])))
+    settings = replace(RegistrationSettings.sloppy(), stages=RegistrationSettings.sloppy().stages[:1])
+    compiled = align_deformable(fixed, moving, np.eye(4), settings)
+    monkeypatch.setattr(kernels, "_implementation", lambda *_: gpu)
+    if DEVICE == "cpu":
+        monkeypatch.setattr(importlib.import_module("bidsapp.geometry.kernels.gpu.launching"), "BLOCK", 8192)
+    by_triton = align_deformable(fixed, moving, np.eye(4), settings, device=DEVICE)
+    assert np.linalg.norm(compiled.displacement, axis=0).max() > 1
+    for one, other in (
+        (compiled.displacement, by_triton.displacement),
+        (compiled.inverse_displacement, by_triton.inverse_displacement),
+    ):
+        assert np.percentile(np.linalg.norm(one - other, axis=0), 99) < 0.05
+
+
+def test_a_gpu_without_triton_is_served_by_plain_torch_and_the_user_is_told(
+    gpu: ModuleType, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    backends.on_gpu.cache_clear()
+    monkeypatch.delattr(importlib.import_module("bidsapp.geometry.kernels.gpu"), "operations")
+    monkeypatch.setitem(sys.modules, "bidsapp.geometry.kernels.gpu.operations", None)
+    with caplog.at_level(logging.WARNING):
+        assert backends.on_gpu() is reference
+    assert "pip install triton" in caplog.text
+    backends.on_gpu.cache_clear()
+
+
+def test_single_precision_on_a_card_goes_to_triton(gpu: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    class OnCard:
+        """What the choice looks at in a tensor."""
+
+        is_cuda, device = True, torch.device("cuda", 0)
+
+        def __init__(self, dtype: torch.dtype) -> None:
+            self.dtype = dtype
+
+    monkeypatch.setattr(backends, "on_gpu", lambda: gpu)
+    assert kernels._implementation(OnCard(torch.float32), OnCard(torch.float32)) is gpu
+    assert kernels._implementation(OnCard(torch.float32), OnCard(torch.float64)) is reference
