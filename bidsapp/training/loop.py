@@ -17,6 +17,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from bidsapp.errors import DataError
 from bidsapp.geometry.space import Space
+from bidsapp.registration.network.overfit import GRADIENT_NORM, predict_velocity
 from bidsapp.registration.network.unet import VelocityNet
 from bidsapp.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from bidsapp.training.objective import GeneralObjective
@@ -131,7 +132,10 @@ def _update(
     plan: TrainingPlan,
 ) -> dict[str, float]:
     optimiser.zero_grad()
-    velocities = [predict(network, objective.atlas, head, saves_memory=plan.saves_memory) for head in heads]
+    velocities = [
+        predict_velocity(network, _pair(objective.atlas, head), saves_memory=plan.saves_memory)
+        for head in heads
+    ]
     if not all(velocity.isfinite().all() for velocity in velocities):
         raise DataError(
             "the network must give finite velocities, but its training diverged: train again in another "
@@ -139,19 +143,13 @@ def _update(
         )
     terms = objective.terms(velocities, heads)
     torch.autograd.backward(torch.stack(list(terms.values())).sum())
-    torch.nn.utils.clip_grad_norm_(network.parameters(), plan.gradient_norm)
+    torch.nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM)
     optimiser.step()
     return {name: term.item() for name, term in terms.items()}
 
 
-def predict(
-    network: VelocityNet, atlas: Sight, head: Sight, *, saves_memory: bool = False
-) -> Float[Tensor, "3 i j k"]:
-    """Let the network see atlas and head, in bfloat16 on CUDA; the velocity is in single precision."""
-    images = torch.stack([atlas.image, head.image])
-    with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=images.device.type == "cuda"):
-        velocity: Tensor = network(images, saves_memory=saves_memory)
-    return velocity
+def _pair(atlas: Sight, head: Sight) -> Float[Tensor, "2 i j k"]:
+    return torch.stack([atlas.image, head.image])
 
 
 def _check(
@@ -159,7 +157,10 @@ def _check(
 ) -> dict[str, float]:
     """Judge the network by heads it never learns from, as they are."""
     with torch.no_grad():
-        scores = [objective.validation_dice(predict(network, objective.atlas, head), head) for head in judged]
+        scores = [
+            objective.validation_dice(predict_velocity(network, _pair(objective.atlas, head)), head)
+            for head in judged
+        ]
     dice = float(np.mean(scores)) if scores else math.nan
     logger.info("step %d: mean overlap of unseen heads %.4f", step, dice)
     return {"step": step, "dice": dice}

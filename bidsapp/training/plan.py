@@ -21,8 +21,6 @@ class TrainingPlan:
         Updates, each from two scans.
     learning_rate
         Of Adam.
-    gradient_norm
-        Gradients longer than this are shortened to it.
     synthetic_fraction
         How often a scan is replaced by one of random contrast, made from its label map.
     largest_bend_mm
@@ -41,14 +39,13 @@ class TrainingPlan:
 
     References
     ----------
-    Wielenberg et al. 2026, section on training (weights, Adam, gradient norm). doi:10.48550/arXiv.2602.12933
+    Wielenberg et al. 2026, section on training (weights, Adam). doi:10.48550/arXiv.2602.12933
     """
 
     objective: str = "paper"
     spacing_mm: float = 4.0
     steps: int = 2000
     learning_rate: float = 5e-4
-    gradient_norm: float = 0.5
     synthetic_fraction: float = 0.5
     largest_bend_mm: float = 4.0
     check_every: int = 50

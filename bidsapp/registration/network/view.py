@@ -1,7 +1,5 @@
 """What the network sees: atlas and patient, sampled on the grid of the velocity."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Float64
@@ -15,31 +13,15 @@ from bidsapp.images.volume import Volume
 _LOWEST, _HIGHEST = -0.5, 1.5
 
 
-@dataclass(frozen=True)
-class ImagePair:
-    """The scans behind two label maps.
-
-    Parameters
-    ----------
-    fixed
-        The atlas's template.
-    moving
-        The patient's scan, on its native grid.
-    """
-
-    fixed: Volume
-    moving: Volume
-
-
 def see(
-    pair: ImagePair, affine: Float64[np.ndarray, "4 4"], grid: Space, device: str
+    fixed: Volume, moving: Volume, affine: Float64[np.ndarray, "4 4"], grid: Space, device: str
 ) -> Float[Tensor, "2 i j k"]:
     """Sample both images on a grid of the fixed world, the moving one through `affine`, each once.
 
     Parameters
     ----------
-    pair
-        Template and scan.
+    fixed, moving
+        Template, and scan on its native grid.
     affine
         Fixed world to moving world, millimetres.
     grid
@@ -56,7 +38,7 @@ def see(
     moved = points @ affine[:3, :3].T + affine[:3, 3]
     seen = [
         even_out(sample_at(image.data, image.space.world_to_voxel(at), "linear").reshape(grid.shape))
-        for image, at in ((pair.fixed, points), (pair.moving, moved))
+        for image, at in ((fixed, points), (moving, moved))
     ]
     return torch.from_numpy(np.stack(seen)).to(device)
 

@@ -6,7 +6,7 @@ import pytest
 from bidsapp.errors import DataError
 from bidsapp.geometry.space import Space
 from bidsapp.images.volume import Volume
-from bidsapp.registration.network.view import ImagePair, even_out, see
+from bidsapp.registration.network.view import even_out, see
 from tests.registration.conftest import FIXED, phantom, rotation, scanner
 
 AFFINE = np.array([[1.02, 0.05, 0, 210], [-0.04, 0.97, 0.02, -120], [0, 0.03, 1.0, 40], [0, 0, 0, 1]])
@@ -20,8 +20,8 @@ def smooth_image(space: Space, to_fixed: np.ndarray) -> Volume:
 
 def test_both_images_show_the_same_where_the_affine_is_the_only_difference() -> None:
     oblique = scanner(AFFINE, rotation((12, -20, 8)) @ np.diag([1.1, 1.3, 2.0]), extent_mm=160.0)
-    pair = ImagePair(smooth_image(FIXED, np.eye(4)), smooth_image(oblique, np.linalg.inv(AFFINE)))
-    seen = see(pair, AFFINE, FIXED.with_spacing(6.0), "cpu")
+    fixed, moving = smooth_image(FIXED, np.eye(4)), smooth_image(oblique, np.linalg.inv(AFFINE))
+    seen = see(fixed, moving, AFFINE, FIXED.with_spacing(6.0), "cpu")
     assert seen.shape == (2, *FIXED.with_spacing(6.0).shape)
     inner = seen[:, 2:-2, 2:-2, 2:-2]
     assert (inner[0] - inner[1]).abs().mean() < 0.02
