@@ -3,12 +3,14 @@
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
 from benchmark.peers.cases import PAIRS
 from benchmark.running import ROOT
+from bidsapp.registration.deformable import align_deformable
 from bidsapp.settings import RegistrationSettings
 
 ENVIRONMENT = ROOT / ".peers"
@@ -67,6 +69,11 @@ class Tool:
         return [python, "-m", f"benchmark.peers.drivers.run_{self.family}", str(folder)]
 
 
+OURS_SEES: Literal["labels", "T1w and labels"] = (
+    "T1w and labels" if "images" in signature(align_deformable).parameters else "labels"
+)
+
+
 def _ours(preset: str, *, last_iterations: int | None = None) -> Tool:
     short = last_iterations is not None
     return Tool(
@@ -74,7 +81,7 @@ def _ours(preset: str, *, last_iterations: int | None = None) -> Tool:
         family="ours",
         words=f"`{preset}`" + (f", last stage {last_iterations} iterations" if short else ""),
         options={"preset": preset} | ({"last_iterations": last_iterations} if short else {}),
-        drive="labels",
+        drive=OURS_SEES,
         everywhere=not short and preset != "best",
     )
 

@@ -146,5 +146,8 @@ def test_the_moving_images_are_written_through_the_affine(tmp_path: Path) -> Non
         fixed, moving = (read_volume(tmp_path / f"{side}_{kind}.nii") for side in ("fixed", "moving"))
         assert fixed.space.matches(grid)
         np.testing.assert_array_equal(fixed.data, moving.data)
-    assert read_labels(tmp_path / "moving_native_labels.nii").space.matches(brains[1].labels.space)
+    native = [read_labels(tmp_path / f"moving_native_{kind}.nii") for kind in ("t1w", "labels")]
+    for found, expected in zip(native, (t1w, labels), strict=True):
+        assert found.space.matches(brains[1].labels.space)
+        np.testing.assert_array_equal(found.data, expected)
     np.testing.assert_array_equal(np.load(tmp_path / "affine.npy"), shifted)
