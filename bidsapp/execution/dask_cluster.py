@@ -16,6 +16,8 @@ from bidsapp.errors import TemporaryError
 from bidsapp.execution.cluster import Cluster
 from bidsapp.execution.outcome import Item, Outcome, Value, attempt
 
+logger = logging.getLogger(__name__)
+
 _PATIENCE_S = 60
 _LOOK_EVERY_S = 1.0
 
@@ -126,6 +128,7 @@ def apply_on_workers(
             if left:
                 item = left.pop()
                 running[client.submit(loud, item, workers=[address], pure=False)] = (address, item)
+                logger.debug("%s goes to %s", describe(item), address)
         if not running:
             _wait_for_a_worker(client)
         for future in _finished(running, present):
