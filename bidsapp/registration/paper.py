@@ -1,5 +1,6 @@
 """The paper's objective: correlation of distance maps, smooth displacement, growth like the surroundings."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +11,12 @@ from torch import Tensor
 from bidsapp.geometry import kernels
 from bidsapp.geometry.resample import sample_at
 from bidsapp.geometry.space import Space
-from bidsapp.geometry.velocity import exponentiate_voxels
 from bidsapp.images.distance_map import depth_and_index
 from bidsapp.images.volume import Volume
 from bidsapp.registration.grids import N_LABELS, LabelPair, coarsen, pair_labels
 from bidsapp.registration.losses.correlation import negative_correlation
 from bidsapp.registration.losses.growth_ratio import jacobian_determinants, strayed_growth
 from bidsapp.registration.losses.smoothness import mean_squared_gradient
-from bidsapp.settings import RegistrationSettings
 
 SIMILARITY_WEIGHT = 0.098
 """Lambda 1 of eq. (1) and (2)."""
@@ -40,7 +39,7 @@ class PaperObjective:
     Parameters
     ----------
     pair
-        The label maps and how they lie to each other and to the velocity's grid.
+        The label maps and how they lie to each other and to the displacement's grid.
     fixed_map
         Distance map of the atlas at the fixed voxels.
     moving_map
@@ -48,9 +47,9 @@ class PaperObjective:
     counted
         Fixed voxels whose label the patient has, too.
     point_labels
-        The atlas label nearest to each point of the velocity's grid.
-    squaring_steps
-        N of scaling and squaring.
+        The atlas label nearest to each point of the displacement's grid.
+    follow
+        From a velocity to its displacement, in voxels of a grid that may be finer than the velocity's.
     """
 
     pair: LabelPair
@@ -58,7 +57,7 @@ class PaperObjective:
     moving_map: Float[Tensor, "mi mj mk"]
     counted: Bool[Tensor, "fi fj fk"]
     point_labels: UInt8[Tensor, "i j k"]
-    squaring_steps: int
+    follow: Callable[[Tensor], Tensor]
 
     def terms(
         self,
@@ -66,7 +65,7 @@ class PaperObjective:
         phase: int,  # noqa: ARG002 - every voxel counts in every phase
     ) -> dict[str, Float64[Tensor, ""]]:
         """Give every term, weighted, for a velocity in voxels of its grid."""
-        there = exponentiate_voxels(velocity, squaring_steps=self.squaring_steps)
+        there = self.follow(velocity)
         growth = strayed_growth(jacobian_determinants(there), self.point_labels, N_LABELS)
         return {
             "dissimilarity": SIMILARITY_WEIGHT
@@ -93,7 +92,7 @@ def paper_objective(  # noqa: PLR0913, PLR0917 - two maps, where they lie, how t
     affine: Float64[np.ndarray, "4 4"],
     grid: Space,
     labels_mm: float,
-    settings: RegistrationSettings,
+    follow: Callable[[Tensor], Tensor],
     device: str,
 ) -> PaperObjective:
     """Prepare the paper's objective for one stage.
@@ -105,11 +104,11 @@ def paper_objective(  # noqa: PLR0913, PLR0917 - two maps, where they lie, how t
     affine
         Fixed world to moving world, millimetres.
     grid
-        Of the velocity.
+        Of the displacement.
     labels_mm
         Spacing at which the maps are compared; depths are measured on the full grids before.
-    settings
-        Squaring steps; the weights are the paper's.
+    follow
+        From a velocity to its displacement, in voxels of `grid`.
     device
         Where torch computes.
     """
@@ -122,7 +121,7 @@ def paper_objective(  # noqa: PLR0913, PLR0917 - two maps, where they lie, how t
         moving_map=torch.from_numpy(distance_map(moving).data).to(device),
         counted=torch.isin(pair.fixed, torch.unique(pair.moving)),
         point_labels=torch.from_numpy(point_labels).to(device),
-        squaring_steps=settings.squaring_steps,
+        follow=follow,
     )
 
 

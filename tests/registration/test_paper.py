@@ -1,6 +1,7 @@
 """The paper's objective as a whole: its value by hand, its gradient, and what is known against it."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -21,10 +22,9 @@ from bidsapp.registration.paper import (
     PaperObjective,
     paper_objective,
 )
-from bidsapp.settings import RegistrationSettings
 from tests.registration.conftest import FIXED, phantom, rotation, scanner, seen_through
 
-SETTINGS = RegistrationSettings.sloppy()
+FOLLOW = partial(exponentiate_voxels, squaring_steps=6)
 AFFINE = np.array([[1.02, 0.05, 0, 210], [-0.04, 0.97, 0.02, -120], [0, 0.03, 1.0, 40], [0, 0, 0, 1]])
 FLOOR = 1 / (1 + np.exp(2.5))
 
@@ -33,7 +33,7 @@ def prepare(
     fixed: Volume, moving: Volume, affine: np.ndarray, grid_mm: float = 8.0, labels_mm: float = 2.0
 ) -> tuple[PaperObjective, torch.Tensor]:
     grid = fixed.space.with_spacing(grid_mm)
-    objective = paper_objective(fixed, pad(moving), affine, grid, labels_mm, SETTINGS, "cpu")
+    objective = paper_objective(fixed, pad(moving), affine, grid, labels_mm, FOLLOW, "cpu")
     return objective, torch.zeros((3, *grid.shape))
 
 
@@ -88,8 +88,7 @@ def test_a_displacement_on_its_coarse_grid_undoes_a_shift(fixed: Volume) -> None
 def test_smoothness_is_that_of_the_displacement_in_mm_per_mm(fixed: Volume) -> None:
     objective, velocity = prepare(fixed, fixed, np.eye(4))
     velocity = velocity + 0.3 * torch.randn(velocity.shape, generator=torch.Generator().manual_seed(0))
-    moved = exponentiate_voxels(velocity, squaring_steps=SETTINGS.squaring_steps)
-    wanted = SMOOTHNESS_WEIGHT * mean_squared_gradient(moved).item()
+    wanted = SMOOTHNESS_WEIGHT * mean_squared_gradient(FOLLOW(velocity)).item()
     assert objective.terms(velocity, 0)["smoothness"].item() == pytest.approx(wanted, rel=1e-6)
 
 
@@ -98,7 +97,7 @@ def test_the_gradient_matches_finite_differences_in_double_precision() -> None:
     rng = np.random.default_rng(0)
     fixed, moving = (Volume(rng.integers(0, 4, space.shape).astype(np.uint8), space) for _ in range(2))
     grid = space.with_spacing(6.0)
-    single = paper_objective(fixed, pad(moving), np.eye(4), grid, 2.0, SETTINGS, "cpu")
+    single = paper_objective(fixed, pad(moving), np.eye(4), grid, 2.0, FOLLOW, "cpu")
     pair = replace(
         single.pair,
         to_grid=single.pair.to_grid.double(),
@@ -130,3 +129,20 @@ def test_a_structure_that_the_patient_lacks_takes_no_part(fixed: Volume) -> None
     objective, _ = prepare(fixed, without, np.eye(4))
     assert not objective.counted[torch.from_numpy(fixed.data == 33)].any()
     assert objective.counted[torch.from_numpy(fixed.data == 31)].all()
+
+
+def test_the_displacement_may_live_on_a_finer_grid_than_the_velocity(fixed: Volume) -> None:
+    """Twice as fine: the same velocity in world units costs the same."""
+    moving = shifted(4.0)
+    coarse, fine = fixed.space.with_spacing(8.0), fixed.space.with_spacing(4.0)
+
+    def follow_finer(velocity: torch.Tensor) -> torch.Tensor:
+        return 2 * FOLLOW(velocity).mean(dim=(1, 2, 3), keepdim=True).expand(3, *fine.shape).contiguous()
+
+    velocity = torch.zeros((3, *coarse.shape))
+    velocity[0] = -0.3
+    costs = [
+        paper_objective(fixed, pad(moving), np.eye(4), grid, 2.0, follow, "cpu").terms(velocity, 0)
+        for grid, follow in ((coarse, FOLLOW), (fine, follow_finer))
+    ]
+    assert costs[1]["dissimilarity"].item() == pytest.approx(costs[0]["dissimilarity"].item(), rel=1e-3)

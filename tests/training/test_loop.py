@@ -38,7 +38,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A run that was killed and went on, and one that nothing interrupted."""
     killed, whole = tmp_path_factory.mktemp("killed"), tmp_path_factory.mktemp("whole")
     worker = start_worker(killed)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not (killed / "checkpoint.pt").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(0.05)  # somewhere in the steps after the first checkpoint
