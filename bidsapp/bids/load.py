@@ -78,7 +78,7 @@ def load_subject(files: SubjectFiles) -> LoadedSubject:
     labels, unmapped, label_warnings = _load_labels(files.labels, files.label_scheme, t1w)
     if files.lesion_mask is None:
         return LoadedSubject(files, t1w, labels, unmapped, None, "none", label_warnings)
-    mask, kind, mask_warnings = _load_lesion_mask(files.lesion_mask)
+    mask, kind, mask_warnings = load_lesion_mask(files.lesion_mask)
     if mask is not None:
         mask_warnings += _check_lesion_place(mask, t1w, labels, files.lesion_mask)
     warnings = label_warnings + mask_warnings
@@ -109,17 +109,44 @@ def _load_labels(
     return translation.labels, translation.unmapped, tuple(warnings)
 
 
-def _load_lesion_mask(path: Path) -> tuple[Volume | None, str, tuple[str, ...]]:
-    """Read a lesion mask and tell what its numbers mean; None and "none" if it is empty."""
+def load_lesion_mask(path: Path) -> tuple[Volume | None, str, tuple[str, ...]]:
+    """Read a lesion mask and tell what its numbers mean.
+
+    Its JSON sidecar may say ``"LesionInstances": true`` (each value is one lesion) or name the classes of
+    tissue that make the lesion, as ``"LesionLabels": [1, 3]``.
+
+    Parameters
+    ----------
+    path
+        On any grid.
+
+    Returns
+    -------
+    mask, kind, warnings
+        Booleans and "binary", one integer a lesion and "instances", or None and "none" if it is empty; and
+        what should be looked at, in words.
+
+    Raises
+    ------
+    DataError
+        If nobody can tell what the values mean, or file or sidecar are broken.
+    """
     volume, is_probability = _read_mask(path)
     warnings: tuple[str, ...] = ()
     if is_probability:
         volume = Volume((volume.data >= 0.5).astype(np.uint8), volume.space)
         warnings = (f"{path.name} holds probabilities: voxels of at least 0.5 were taken as lesion",)
+    classes = _lesion_classes(path)
+    if classes:
+        if is_probability:
+            raise DataError(f"classes of tissue must be whole numbers, got probabilities in {path}")
+        volume = Volume(np.isin(volume.data, classes), volume.space)
+        listed = ", ".join(map(str, classes))
+        warnings = (f"the classes {listed} of {path.name} make the lesion, as its sidecar says",)
     values = {int(value) for value in np.unique(volume.data)} - {0}
     if not values:
         return None, "none", (*warnings, f"the lesion mask {path.name} is empty: no lesion counted")
-    if _holds_instances(path):
+    if _holds_instances(path) and not classes:
         if is_probability:
             raise DataError(f"lesion instances must be whole numbers, got probabilities in {path}")
         return volume, "instances", warnings
@@ -128,9 +155,31 @@ def _load_lesion_mask(path: Path) -> tuple[Volume | None, str, tuple[str, ...]]:
             f"a lesion mask must hold 0 and 1 (or 0 and 255), got the values {sorted(values)[:8]} in {path}: "
             "nobody can tell tissue classes from lesion numbers. If each value is one lesion, write "
             '"LesionInstances": true into its JSON sidecar or name it seg-lesions; if the values are tissue '
-            "classes, set those that count as lesion to 1 and the others to 0"
+            'classes, write those that count as lesion, such as "LesionLabels": [1, 3]'
         )
     return Volume(volume.data > 0, volume.space), "binary", warnings
+
+
+def _lesion_classes(path: Path) -> tuple[int, ...]:
+    """Return the classes of tissue that a sidecar counts as lesion; none if it does not name any."""
+    sidecar = read_sidecar(path)
+    classes = sidecar.get("LesionLabels")
+    if classes is None:
+        return ()
+    if sidecar.get("LesionInstances") is True or sidecar.get("instances") is True:
+        raise DataError(
+            f"the values of {path} cannot be both LesionInstances and LesionLabels: leave one in its sidecar"
+        )
+    if not isinstance(classes, list) or not classes or not all(_is_class(value) for value in classes):
+        raise DataError(
+            f"LesionLabels in the sidecar of {path} must list whole numbers from 1 up, got {classes!r}: "
+            "mend it"
+        )
+    return tuple(classes)
+
+
+def _is_class(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def _read_mask(path: Path) -> tuple[Volume, bool]:

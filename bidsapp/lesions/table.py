@@ -122,14 +122,36 @@ def lesion_tables(scans: Iterable[LesionScan], alignment: Alignment, atlas: Atla
 
     Scans are taken one by one, so they may be read on the way.
     """
-    rows = [_row(lesion, scan, alignment, atlas) for scan in scans for lesion in scan.lesions]
-    if not rows:
-        return empty_lesion_table()
-    table = pd.DataFrame(rows)
-    centres = table[["atlas_x_mm", "atlas_y_mm", "atlas_z_mm"]].to_numpy(np.float64)
-    for surface in ("junction", "pial"):
-        table[f"{surface}_distance_mm"] = surface_distances_mm(centres, atlas.labels, surface)
-    return table[list(LESION_COLUMNS)]
+    rows = []
+    for scan in scans:
+        for lesion in scan.lesions:
+            warped = warp_lesion(lesion, scan.space, alignment, atlas.labels.space)
+            kept = _preservation(lesion, scan, warped, alignment)
+            rows.append(_row(lesion, scan, warped, atlas) | kept)
+    return _finished(rows, atlas)
+
+
+def atlas_space_table(scans: Iterable[LesionScan], atlas: AtlasPack) -> pd.DataFrame:
+    """Measure lesions whose masks are in atlas space already, as `lesion_table` does for native ones.
+
+    Nothing is known of the patient's own space: native volumes and centres are those in the atlas, and how
+    well the registration kept the lesions (affine volume, volume factor, Jacobian ratio) is missing.
+
+    Parameters
+    ----------
+    scans
+        On the grid of the atlas; taken one by one, so they may be read on the way.
+    atlas
+        Its labels name the structures.
+    """
+    rows = []
+    for scan in scans:
+        for lesion in scan.lesions:
+            points = scan.space.voxel_to_world(lesion.voxels.astype(np.float64))
+            warped = WarpedLesion(points, lesion.volume_mm3, lesion.centre_mm)
+            unknown = dict.fromkeys(("affine_volume_mm3", "volume_factor", "jacobian_ratio"), np.nan)
+            rows.append(_row(lesion, scan, warped, atlas) | unknown)
+    return _finished(rows, atlas)
 
 
 def empty_lesion_table() -> pd.DataFrame:
@@ -150,9 +172,18 @@ def _kind(name: str) -> str:
     return "float64" if name.endswith(numbers) else "object"
 
 
-def _row(lesion: Lesion, scan: LesionScan, alignment: Alignment, atlas: AtlasPack) -> dict[str, object]:
-    warped = warp_lesion(lesion, scan.space, alignment, atlas.labels.space)
-    affine_volume = lesion.volume_mm3 / float(abs(np.linalg.det(alignment.affine[:3, :3])))
+def _finished(rows: list[dict[str, object]], atlas: AtlasPack) -> pd.DataFrame:
+    """Make a table of the rows, distances measured for all of them at once."""
+    if not rows:
+        return empty_lesion_table()
+    table = pd.DataFrame(rows)
+    centres = table[["atlas_x_mm", "atlas_y_mm", "atlas_z_mm"]].to_numpy(np.float64)
+    for surface in ("junction", "pial"):
+        table[f"{surface}_distance_mm"] = surface_distances_mm(centres, atlas.labels, surface)
+    return table[list(LESION_COLUMNS)]
+
+
+def _row(lesion: Lesion, scan: LesionScan, warped: WarpedLesion, atlas: AtlasPack) -> dict[str, object]:
     return {
         "subject": scan.subject,
         "session": scan.session,
@@ -166,13 +197,20 @@ def _row(lesion: Lesion, scan: LesionScan, alignment: Alignment, atlas: AtlasPac
         "centroid_source": warped.source,
         **_position("point", warped.point_mm),
         "centroid_discrepancy_mm": warped.discrepancy_mm,
-        "affine_volume_mm3": affine_volume,
         "atlas_volume_mm3": warped.volume_mm3,
-        "volume_factor": volume_factor(lesion.volume_mm3, warped.volume_mm3, alignment.affine),
-        "jacobian_ratio": jacobian_ratio(lesion, scan.lesions, scan.space, alignment, scan.brain),
         **_anatomy(locate(warped, atlas.labels)),
         **_territory(warped, atlas),
         **lesion_perfusion(_points(warped), atlas.perfusion),
+    }
+
+
+def _preservation(
+    lesion: Lesion, scan: LesionScan, warped: WarpedLesion, alignment: Alignment
+) -> dict[str, object]:
+    return {
+        "affine_volume_mm3": lesion.volume_mm3 / float(abs(np.linalg.det(alignment.affine[:3, :3]))),
+        "volume_factor": volume_factor(lesion.volume_mm3, warped.volume_mm3, alignment.affine),
+        "jacobian_ratio": jacobian_ratio(lesion, scan.lesions, scan.space, alignment, scan.brain),
     }
 
 

@@ -115,7 +115,7 @@ def test_classes_or_instances_that_nothing_tells_apart_are_refused(brain, values
     mask = lesion()
     mask[2], mask[3] = mask[2] * values[0], mask[3] * values[1]
     brain.write_volume(MASK, mask)
-    with pytest.raises(DataError, match=r'got the values .*"LesionInstances": true .* set those that count'):
+    with pytest.raises(DataError, match=r'got the values .*"LesionInstances": true .*"LesionLabels": \[1, 3\]'):
         load(brain)
 
 
@@ -142,6 +142,36 @@ def test_probabilities_declared_as_instances_are_refused(brain):
     brain.write_volume(MASK, lesion().astype(np.float32) * 0.7)
     brain.write(MASK.replace(".nii.gz", ".json"), json.dumps({"LesionInstances": True}))
     with pytest.raises(DataError, match="instances must be whole numbers, got probabilities"):
+        load(brain)
+
+
+def test_a_sidecar_names_the_classes_of_tissue_that_make_the_lesion(brain):
+    data = lesion()
+    spot = tuple(np.argwhere(data)[0])
+    ring = data * 2
+    ring[spot] = 3
+    brain.write_volume(MASK, ring)
+    brain.write(MASK.replace(".nii.gz", ".json"), json.dumps({"LesionLabels": [1, 3]}))
+    subject = load(brain)
+    assert subject.lesion_mask_kind == "binary"
+    assert np.argwhere(subject.lesion_mask.data).tolist() == [list(spot)]
+    assert "the classes 1, 3 of" in subject.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "message"),
+    [
+        ({"LesionLabels": [1], "LesionInstances": True}, "cannot be both"),
+        ({"LesionLabels": []}, r"from 1 up, got \[\]"),
+        ({"LesionLabels": [0, 1]}, "whole numbers from 1 up"),
+        ({"LesionLabels": [True]}, "whole numbers from 1 up"),
+        ({"LesionLabels": 3}, "must list whole numbers"),
+    ],
+)
+def test_classes_that_cannot_be_meant_are_refused(brain, sidecar, message):
+    brain.write_volume(MASK, lesion() * 2)
+    brain.write(MASK.replace(".nii.gz", ".json"), json.dumps(sidecar))
+    with pytest.raises(DataError, match=message):
         load(brain)
 
 
