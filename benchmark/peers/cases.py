@@ -87,14 +87,17 @@ def load_case(name: str) -> Case:
 
     Raises
     ------
+    CaseSkippedError
+        If there are no scans.
     UsageError
         If there is no such case.
     """
+    known = case_names()
+    if name not in known:
+        raise UsageError(f"a case must be one of {', '.join(known)}, got {name}")
     if name in PAIRS:
         moving, fixed = PAIRS[name]
         return Case(name, _scan(fixed), _scan(moving))
-    if name not in case_names():
-        raise UsageError(f"a case must be one of {', '.join(case_names())}, got {name}")
     return Case(name, _atlas(), _scan(name))
 
 

@@ -93,6 +93,17 @@ def test_the_field_that_undoes_the_shift_brings_it_back() -> None:
     assert (wrong["dsc_mean"], wrong["dsc_back_mean"]) == (0.5, 0.5)
 
 
+def test_each_way_is_scored_on_its_own_grid() -> None:
+    """Stretched twofold behind its middle, 8 voxels meet 6 on the fixed grid and 12 on the moving one."""
+    case, _, grid = moved_case(0)
+    y = grid.voxel_centres_mm()[:, 1].reshape(grid.shape)
+    field = np.zeros((3, *grid.shape), dtype=np.float32)
+    field[1] = np.maximum(0, y - 3.5)
+    found = score(case, Alignment(np.eye(4), grid, field, -field), grid)
+    assert found["dsc_mean"] == pytest.approx(2 * 6 / (8 + 6), abs=1e-5)
+    assert found["dsc_back_mean"] == pytest.approx(2 * 8 / (8 + 12), abs=1e-5)
+
+
 def test_folds_are_seen_on_the_common_grid_whatever_grid_the_tool_works_on() -> None:
     case, _, grid = moved_case(0)
     coarse = grid.with_spacing(2.0)
