@@ -83,6 +83,19 @@ FIGURES: tuple[Figure, ...] = (
         "CPU-seconds to the Dice of greedy with labels, share of greedy's",
         "1", "vs_greedy_label.cpu_ratio_at_equal_dice", "vs_greedy_label.n", case="peers",
     ),
+    Figure(
+        "scale.dispatch_ms_per_subject", "What the app itself costs a scan, of 1,000, on one of two processes",
+        "ms", "dispatch.ms_per_subject", "dispatch.n_subjects",
+    ),
+    Figure(
+        "scale.index_3000_subjects_seconds", "Finding one participant's files among 3,000",
+        "s", "index.seconds", "index.n_repeats",
+    ),
+    Figure("container.image_mib", "Image for processors", "MiB", "image.mib", "image.n"),
+    Figure(
+        "faults.kill9_lost", "Files lost by runs killed at random moments, then run again",
+        "1", "kill9.lost", "kill9.n_kills",
+    ),
     Figure("demo.wall_seconds", "`make demo`, from clone to reports", "s", "run.wall_seconds", "n"),
 )  # fmt: skip
 """To publish another number, add a line: everything else follows from it."""

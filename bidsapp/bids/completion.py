@@ -66,7 +66,7 @@ def why_not_done(
             continue
         changed = [name for name in ("version", "inputs", "choices") if made_by.get(name) != recipe[name]]
         lost = [path for path, size in outputs.items() if _size(output_dir / path) != size]
-        if not changed and not lost and outputs:
+        if not changed and not lost:
             return ""
         words = {
             "version": "another version of the app",
