@@ -24,6 +24,9 @@ PAIRS: Mapping[str, tuple[str, str]] = MappingProxyType(
 )
 """Moving and fixed scan of each pair."""
 
+RACE = "oas1"
+"""The pair on which seconds at equal Dice are compared."""
+
 FIRST_PARCEL = 100
 """From here on the Neuromorphometrics codes are cortical parcels."""
 

@@ -4,16 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmark.outcomes import sum_up
-from benchmark.peers.cases import PAIRS
+from benchmark.peers.cases import PAIRS, RACE
 from benchmark.peers.tools import FAMILIES, GREEDY_LABELS, Tool
 from bidsapp.errors import DataError
 
 Row = Mapping[str, Any]
 Rows = Mapping[tuple[str, str], Row]
 """Case and tool name to what was measured."""
-
-RACE = "oas1"
-"""The pair on which seconds at equal Dice are compared."""
 
 MEASURED = (
     "n_structures", "dsc_mean", "dsc_back_mean", "assd_mm_mean", "sd_log_jacobian", "folded_fraction",

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from benchmark.peers.cases import PAIRS
+from benchmark.peers.cases import PAIRS, RACE
 from benchmark.running import ROOT
 from bidsapp.registration.deformable import align_deformable
 from bidsapp.settings import RegistrationSettings
@@ -16,6 +16,7 @@ from bidsapp.settings import RegistrationSettings
 ENVIRONMENT = ROOT / ".peers"
 """Where `make peers` installs the other tools."""
 
+Where = Literal["all", "pairs", "race"]
 Family = Literal["ours", "greedy", "ants", "fireants"]
 FAMILIES: Mapping[Family, str] = MappingProxyType(
     {"ours": "this app", "greedy": "greedy", "ants": "ANTs", "fireants": "FireANTs"}
@@ -48,8 +49,8 @@ class Tool:
         What its driver reads.
     drive
         What it looks at.
-    everywhere
-        Whether it is worth its time on every scan; if not, it works on the pairs alone.
+    where
+        On every case, on the pairs, or on the pair `RACE` alone: as its seconds are worth.
     """
 
     name: str
@@ -57,11 +58,11 @@ class Tool:
     words: str
     options: Mapping[str, object]
     drive: Literal["labels", "T1w", "T1w and labels"]
-    everywhere: bool = False
+    where: Where = "pairs"
 
     def works_on(self, case: str) -> bool:
         """Tell whether a case is measured with this tool."""
-        return self.everywhere or case in PAIRS
+        return {"all": True, "pairs": case in PAIRS, "race": case == RACE}[self.where]
 
     def command(self, folder: Path) -> list[str]:
         """Start the driver on a folder of prepared images."""
@@ -82,11 +83,11 @@ def _ours(preset: str, *, last_iterations: int | None = None) -> Tool:
         words=f"`{preset}`" + (f", last stage {last_iterations} iterations" if short else ""),
         options={"preset": preset} | ({"last_iterations": last_iterations} if short else {}),
         drive=OURS_SEES,
-        everywhere=not short and preset != "best",
+        where="race" if short else "pairs" if preset == "best" else "all",
     )
 
 
-def _greedy(name: str, iterations: str, *, everywhere: bool = False, **options: object) -> Tool:
+def _greedy(name: str, iterations: str, *, where: Where = "pairs", **options: object) -> Tool:
     labels = bool(options.get("label_weight"))
     words = f"NCC 2x2x2, {iterations}" + (", with the inverse" if options.get("inverse") else "")
     return Tool(
@@ -95,7 +96,7 @@ def _greedy(name: str, iterations: str, *, everywhere: bool = False, **options: 
         words=words,
         options={"metric": "NCC 2x2x2", "iterations": iterations, **options},
         drive="T1w and labels" if labels else "T1w",
-        everywhere=everywhere,
+        where=where,
     )
 
 
@@ -104,13 +105,13 @@ SHORT = tuple(_ours(PRESETS[0], last_iterations=number) for number in (0, 2, 5, 
 """Ever more of the quickest preset: how soon it reaches what greedy reaches."""
 
 GREEDY_LABELS = _greedy("labels", "100x50x10", label_weight=1)
-GREEDY_LABELS_INVERSE = _greedy("labels-inverse", "100x50x10", label_weight=1, inverse=True)
+GREEDY_LABELS_INVERSE = _greedy("labels-inverse", "100x50x10", where="race", label_weight=1, inverse=True)
 
 TOOLS: tuple[Tool, ...] = (
-    _greedy("half", "100x50x0", everywhere=True),
+    _greedy("half", "100x50x0"),
     _greedy("fast", "100x50x10"),
     *(_ours(preset) for preset in PRESETS),
-    _greedy("labels-half", "100x50x0", label_weight=1, everywhere=True),
+    _greedy("labels-half", "100x50x0", where="all", label_weight=1),
     *SHORT,
     GREEDY_LABELS,
     GREEDY_LABELS_INVERSE,
@@ -128,6 +129,6 @@ TOOLS: tuple[Tool, ...] = (
         options=FIREANTS_FAST,
         drive="T1w",
     ),
-    _greedy("standard", "100x100x50"),
+    _greedy("standard", "100x100x50", where="race"),
 )
 """In the order in which they take turns on each case."""
