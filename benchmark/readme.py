@@ -123,19 +123,31 @@ def _number(value: object) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:#.3g}"
 
 
-def fill(text: str, block: str) -> str:
+def fill(text: str, block: str, markers: tuple[str, str] = (START, END), name: str = "README.md") -> str:
     """Put a block between the two markers; everything else stays as it is.
+
+    Parameters
+    ----------
+    text
+        Of the file.
+    block
+        What comes between the markers.
+    markers
+        Lines that stand once each, in this order.
+    name
+        Of the file, for messages.
 
     Raises
     ------
     DataError
         If the markers are not there once each, in their order.
     """
-    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
-        raise DataError(f"README.md must hold the lines {START} and {END} once each, in this order: add them")
-    before, _, rest = text.partition(START)
-    _, _, after = rest.partition(END)
-    return f"{before}{START}\n{block}\n{END}{after}"
+    start, end = markers
+    if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
+        raise DataError(f"{name} must hold the lines {start} and {end} once each, in this order: add them")
+    before, _, rest = text.partition(start)
+    _, _, after = rest.partition(end)
+    return f"{before}{start}\n{block}\n{end}{after}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -84,7 +84,7 @@ FIGURES: tuple[Figure, ...] = (
         "1", "vs_greedy_label.cpu_ratio_at_equal_dice", "vs_greedy_label.n", case="peers",
     ),
     Figure(
-        "scale.dispatch_ms_per_subject", "What the app itself costs a scan, of 1,000, on one of two processes",
+        "scale.dispatch_ms_per_subject", "What the app itself costs a scan, 1,000 on two processes",
         "ms", "dispatch.ms_per_subject", "dispatch.n_subjects",
     ),
     Figure(
@@ -95,6 +95,30 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "faults.kill9_lost", "Files lost by runs killed at random moments, then run again",
         "1", "kill9.lost", "kill9.n_kills",
+    ),
+    Figure(
+        "stats.fwer_ours_max", "False findings at a nominal 1 %, worst null scenario, patients kept together",
+        "1", "fwer_ours_max", "n_cohorts", "calibration",
+    ),
+    Figure(
+        "stats.fwer_paper_max", "The same by the paper preset",
+        "1", "fwer_paper_max", "n_cohorts", "calibration",
+    ),
+    Figure(
+        "stats.emd_rejection_at_05", "Rank test of the earth mover's distance, rejections at a nominal 5 %",
+        "1", "emd_rejection_at_05", "n_distances", "calibration",
+    ),
+    Figure(
+        "stats.coverage_min", "Coverage of the 95 % intervals of ratios, worst region",
+        "1", "coverage_min", "n_coverage", "calibration",
+    ),
+    Figure(
+        "stats.group_25k.seconds", "Group of 5,000 patients with 25,000 lesions, without maps",
+        "s", "largest.seconds", "largest.n_lesions", "group_scale",
+    ),
+    Figure(
+        "stats.group_25k.peak_gib", "The same, memory",
+        "GiB", "largest.peak_gib", "largest.n_lesions", "group_scale",
     ),
     Figure("demo.wall_seconds", "`make demo`, from clone to reports", "s", "run.wall_seconds", "n"),
 )  # fmt: skip

@@ -1,15 +1,19 @@
 """Which patients the cohort has, which scan stands for each, and what the participant level found in it."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool
 
 from bidsapp.atlas.pack import AtlasPack
+from bidsapp.atlas_space import read_atlas_space_lesions
+from bidsapp.bids.atlas_space import load_atlas_space_mask
 from bidsapp.bids.find import find_participants
 from bidsapp.bids.names import Kind, find_outputs, output_path, parse_scan
 from bidsapp.bids.save import load_table
@@ -18,19 +22,26 @@ from bidsapp.geometry.space import Space
 from bidsapp.images.nifti import read_labels
 from bidsapp.images.volume import Volume
 from bidsapp.lesions.table import LESION_COLUMNS, empty_lesion_table
-from bidsapp.settings import RunSettings
+from bidsapp.settings import Contrast, GroupSettings, RunSettings
 
 GROUP_LESION_COLUMNS: Mapping[str, str] = MappingProxyType(
-    {**LESION_COLUMNS, "site": "Centre, from the column site of participants.tsv; n/a where it says nothing."}
+    {
+        **LESION_COLUMNS,
+        "hemisphere": "left, right or none (midline) by the structure that region follows; n/a without one.",
+        "region": "Region the lesion counts for in all tests, by --off-structure; n/a if it counts for none.",
+        "site": "Centre, from participants.tsv (--group-by); n/a where it says nothing.",
+    }
 )
+
+MaskReader = Callable[[Path], Bool[np.ndarray, "i j k"]]
 
 PATIENT_COLUMNS: Mapping[str, str] = MappingProxyType(
     {
         "participant": "The patient.",
         "status": "used or excluded.",
         "reason": "Why the patient is excluded; n/a if used.",
-        "session": "Session whose lesions are counted: the first one that has any.",
-        "site": "Centre, from the column site of participants.tsv.",
+        "session": "Session whose lesions are counted; several with --group-session all.",
+        "site": "Centre, from participants.tsv (--group-by).",
         "n_lesions": "Lesions counted.",
         "dice_mean": "Mean Dice coefficient over the structures after the deformable step.",
         "volume_factor_median": "Median over the patient's lesions of the volume factor; 1 is preserved.",
@@ -41,30 +52,34 @@ PATIENT_COLUMNS: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Patient:
-    """One patient of the cohort and the scan that stands for him or her.
+    """One patient of the cohort and the scans that stand for him or her.
 
     Parameters
     ----------
     subject
         Label without "sub-".
-    entities
-        Of the scan that is counted; empty if excluded.
+    scans
+        Entities of each scan that is counted; empty if excluded.
     lesions
-        Its lesion table; None if excluded.
+        Their lesion table; None if excluded.
+    masks
+        Their lesions in the atlas.
     reason
         Why the patient is excluded; empty if used.
     """
 
     subject: str
-    entities: Mapping[str, str]
-    lesions: pd.DataFrame | None
+    scans: tuple[Mapping[str, str], ...] = ()
+    lesions: pd.DataFrame | None = None
+    masks: tuple[Path, ...] = ()
     reason: str = ""
 
 
 def find_patients(settings: RunSettings, atlas_name: str) -> tuple[list[Patient], list[str]]:
-    """List the patients of the dataset and choose one scan of each: a patient counts once.
+    """List the patients of the dataset and choose the scans of each: a patient counts once.
 
-    A patient was processed if there is a lesion table. The first session with lesions is taken.
+    A patient was processed if there is a lesion table. The first or last session with lesions is taken, or
+    all sessions as one patient's lesions.
 
     Raises
     ------
@@ -89,40 +104,98 @@ def find_patients(settings: RunSettings, atlas_name: str) -> tuple[list[Patient]
     for subject in sorted(subjects):
         if subject not in tables:
             reason = f"no results of the participant level: not run yet, or it failed (see sub-{subject}/log)"
-            patients.append(Patient(subject, {}, None, reason))
+            patients.append(Patient(subject, reason=reason))
             continue
-        patient, note = _choose_scan(subject, tables[subject], output_dir, atlas_name)
+        scans = [
+            _Scan(
+                entities,
+                _read_lesions(path),
+                output_path(output_dir, subject, entities, Kind.LESION_MASK, atlas_name),
+            )
+            for entities, path in tables[subject]
+        ]
+        patient, note = _choose(subject, scans, settings.group.session)
         patients.append(patient)
         notes += [note] if note else []
     return patients, notes
 
 
-def read_sites(bids_dir: Path) -> tuple[Mapping[str, str], list[str]]:
-    """Read each patient's centre from the column ``site`` of participants.tsv.
+def read_participants(bids_dir: Path) -> pd.DataFrame | None:
+    """Read participants.tsv, one row a patient, by label without "sub-"; None if there is no such file.
 
-    Labels may come with or without "sub-"; "n/a" and empty cells mean unknown.
+    Labels may come with or without "sub-"; "n/a" and empty cells are missing. A patient named twice has
+    the last row.
 
     Raises
     ------
     DataError
-        If the file is there, but is no table.
+        If the file is there, but is no table, or has no column participant_id.
     """
     path = bids_dir / "participants.tsv"
     if not path.is_file():
-        return {}, ["There is no participants.tsv: all patients are taken as one centre."]
+        return None
     try:
         table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (ValueError, OSError) as error:
         raise DataError(f"{path} must be a table separated by tabs ({error}): mend it") from error
-    missing = [name for name in ("participant_id", "site") if name not in table.columns]
+    if "participant_id" not in table.columns:
+        raise DataError(
+            f"{path} must have the column participant_id, got {', '.join(table.columns)}: mend its first line"
+        )
+    table = table.apply(lambda column: column.str.strip())
+    table = table.mask(table.isin(["", "n/a", "N/A"]))
+    labels = table["participant_id"].str.removeprefix("sub-")
+    return (
+        table.assign(participant_id=labels)
+        .drop_duplicates("participant_id", keep="last")
+        .set_index("participant_id")
+    )
+
+
+def read_sites(participants: pd.DataFrame | None, column: str) -> tuple[Mapping[str, str], list[str]]:
+    """Take each patient's centre from a column of participants.tsv; without it all are one centre.
+
+    Raises
+    ------
+    DataError
+        If another column than ``site``, which is only the default, is not there.
+    """
+    if participants is not None and column in participants.columns:
+        return {str(label): str(site) for label, site in participants[column].dropna().items()}, []
+    if column != GroupSettings().group_by:
+        raise DataError(f"--group-by names the column {column!r}: {_columns_there(participants)}")
+    missing = (
+        "There is no participants.tsv" if participants is None else "participants.tsv has no column site"
+    )
+    return {}, [f"{missing}: all patients are taken as one centre."]
+
+
+def read_contrast(participants: pd.DataFrame | None, contrast: Contrast) -> Mapping[str, bool]:
+    """Divide patients into the two groups of a contrast: True for the first; others are left out.
+
+    Raises
+    ------
+    DataError
+        If there is no such column, or one of the groups has no patient.
+    """
+    if participants is None or contrast.column not in participants.columns:
+        raise DataError(f"--contrast names the column {contrast.column!r}: {_columns_there(participants)}")
+    column = participants[contrast.column].dropna()
+    there = sorted(column.unique())
+    missing = [name for name in (contrast.first, contrast.second) if name not in there]
     if missing:
-        return {}, [f"participants.tsv has no column {missing[0]}: all patients are taken as one centre."]
-    table = table[~table["site"].str.strip().isin(["", "n/a", "N/A"])]
-    labels = table["participant_id"].str.strip().str.removeprefix("sub-")
-    sites = dict(zip(labels, table["site"].str.strip(), strict=True))
-    return sites, [] if len(sites) == len(table) else [
-        "participants.tsv names a participant twice: last row used."
-    ]
+        raise DataError(
+            f"--contrast compares {missing[0]!r}, which nobody has in the column {contrast.column}: it holds "
+            f"{', '.join(there[:12]) or 'nothing'}"
+        )
+    chosen = column[column.isin([contrast.first, contrast.second])]
+    return {str(label): bool(value == contrast.first) for label, value in chosen.items()}
+
+
+def _columns_there(participants: pd.DataFrame | None) -> str:
+    if participants is None:
+        return "there is no participants.tsv, write one with participant_id and this column"
+    return f"participants.tsv has {', '.join(participants.columns) or 'no column but participant_id'}"
 
 
 def gather_lesions(patients: Sequence[Patient], sites: Mapping[str, str]) -> pd.DataFrame:
@@ -143,10 +216,11 @@ def describe_patients(
         row |= {"status": "used" if patient.lesions is not None else "excluded", "reason": patient.reason}
         row |= {"n_lesions": 0, "dice_mean": np.nan, "volume_factor_median": np.nan}
         if patient.lesions is not None:
-            place = (output_dir, patient.subject, patient.entities)
+            place = (output_dir, patient.subject, patient.scans[0])
             metrics = output_path(*place, Kind.REGISTRATION_METRICS, atlas_name)
             report = output_path(*place, Kind.REPORT, atlas_name)
-            row |= {"session": patient.entities.get("ses"), "n_lesions": len(patient.lesions)}
+            sessions = [scan["ses"] for scan in patient.scans if "ses" in scan]
+            row |= {"session": ", ".join(sessions) or None, "n_lesions": len(patient.lesions)}
             row["volume_factor_median"] = (
                 float(patient.lesions["volume_factor"].median()) if row["n_lesions"] else np.nan
             )
@@ -157,51 +231,107 @@ def describe_patients(
     return pd.DataFrame(rows, columns=list(PATIENT_COLUMNS))
 
 
-def count_patients(patients: Sequence[Patient], output_dir: Path, atlas: AtlasPack) -> Volume:
+def count_patients(patients: Sequence[Patient], read_mask: MaskReader, space: Space) -> Volume:
     """Count at each voxel of the atlas the patients with a lesion there, each at most once.
+
+    Parameters
+    ----------
+    patients
+        Used or not.
+    read_mask
+        Reads a patient's lesions on the grid of the atlas.
+    space
+        Grid of the atlas.
+    """
+    total = np.zeros(space.shape, dtype=np.int32)
+    for patient in patients:
+        if patient.lesions is not None and len(patient.lesions):
+            total += patient_mask(patient, read_mask)
+    return Volume(total, space)
+
+
+def patient_mask(patient: Patient, read_mask: MaskReader) -> Bool[np.ndarray, "i j k"]:
+    """Mark the voxels of the atlas with a lesion of the patient, whichever scan shows it.
+
+    Raises
+    ------
+    MissingInputError
+        If there is no mask in this atlas.
+    """
+    for path in patient.masks:
+        if not path.is_file():
+            raise MissingInputError(
+                f"sub-{patient.subject} has lesions but no mask of them in this atlas ({path.name}): give "
+                "the same --atlas as at the participant level, or run that level again"
+            )
+    return np.asarray(np.logical_or.reduce([read_mask(path) for path in patient.masks]))
+
+
+def find_patients_in_atlas_space(
+    settings: RunSettings, folder: Path, atlas: AtlasPack
+) -> tuple[list[Patient], list[str]]:
+    """List the patients of a folder of masks that are in atlas space, and measure their lesions there.
 
     Raises
     ------
     MissingInputError, DataError
-        If a patient's lesions are not on this atlas.
+        As `bidsapp.atlas_space.read_atlas_space_lesions`; if a participant asked for has no mask.
     """
-    space = atlas.template.space
-    total = np.zeros(space.shape, dtype=np.int32)
-    for patient in patients:
-        if patient.lesions is not None and len(patient.lesions):
-            path = output_path(output_dir, patient.subject, patient.entities, Kind.LESION_MASK, atlas.name)
-            if not path.is_file():
-                raise MissingInputError(
-                    f"sub-{patient.subject} has lesions but no mask of them in {atlas.name} ({path.name}): "
-                    "give the same --atlas as at the participant level, or run that level again"
-                )
-            total += _mask_on(space, path)
-    return Volume(total, space)
+    found = read_atlas_space_lesions(folder, atlas)
+    wanted = {label.removeprefix("sub-") for label in settings.selection.participants}
+    sessions = {label.removeprefix("ses-") for label in settings.selection.sessions}
+    scans: dict[str, list[_Scan]] = {}
+    of_session = dict(list(found.lesions.groupby(["subject", found.lesions["session"].fillna("")])))
+    for mask in found.masks:
+        if (not wanted or mask.subject in wanted) and (not sessions or mask.session in sessions):
+            lesions = of_session.get((mask.subject, mask.session or ""), empty_lesion_table())
+            entities = {"ses": mask.session} if mask.session else {}
+            scans.setdefault(mask.subject, []).append(_Scan(entities, lesions, mask.path))
+    missing = sorted(wanted - set(scans))
+    if missing or not scans:
+        raise MissingInputError(
+            f"{folder} must hold a lesion mask of {', '.join(missing) or 'these sessions'}: check the labels"
+        )
+    chosen = [_choose(subject, scans[subject], settings.group.session) for subject in sorted(scans)]
+    return [patient for patient, _ in chosen], [*found.notes, *(note for _, note in chosen if note)]
 
 
-def _choose_scan(
-    subject: str, tables: Sequence[tuple[Mapping[str, str], Path]], output_dir: Path, atlas_name: str
-) -> tuple[Patient, str]:
-    """Take the first session with lesions (else the first one) and say so."""
-    scans = [(entities, _read_lesions(path)) for entities, path in sorted(tables, key=_in_time)]
-    entities, lesions = next((scan for scan in scans if len(scan[1])), scans[0])
-    mask = output_path(output_dir, subject, entities, Kind.LESION_MASK, atlas_name)
-    if not len(lesions) and not mask.is_file():
-        return Patient(subject, {}, None, "no lesion mask, or an empty one"), ""
+class _Scan(NamedTuple):
+    """One scan of a patient that could be counted."""
+
+    entities: Mapping[str, str]
+    lesions: pd.DataFrame
+    mask: Path
+
+
+def _choose(subject: str, unordered: Sequence[_Scan], choice: str) -> tuple[Patient, str]:
+    """Take the first or last session with lesions (else the first or last one), or all, and say so."""
+    scans = sorted(unordered, key=_in_time)
+    ordered = scans[::-1] if choice == "last" else scans
+    chosen = scans if choice == "all" else [next((each for each in ordered if len(each.lesions)), ordered[0])]
+    tables = [each.lesions for each in chosen if len(each.lesions)]
+    lesions = pd.concat(tables, ignore_index=True) if tables else empty_lesion_table()
+    if not tables and not any(each.mask.is_file() for each in chosen):
+        return Patient(subject, reason="no lesion mask, or an empty one"), ""
+    masks = tuple(each.mask for each in chosen if len(each.lesions))
+    patient = Patient(subject, tuple(each.entities for each in chosen), lesions, masks)
     if len(scans) == 1:
-        return Patient(subject, entities, lesions), ""
-    name = "_".join(f"{key}-{label}" for key, label in entities.items()) or "the one without entities"
-    return (
-        Patient(subject, entities, lesions),
-        f"sub-{subject} has {len(scans)} scans and counts once: {name} is used, the first with lesions.",
+        return patient, ""
+    name = (
+        "_".join(f"{key}-{label}" for key, label in chosen[0].entities.items()) or "the one without entities"
     )
+    used = {
+        "all": "the lesions of all scans are counted as this one patient's; one seen twice counts twice",
+        "first": f"{name} is used, the first with lesions",
+        "last": f"{name} is used, the last with lesions",
+    }
+    return patient, f"sub-{subject} has {len(scans)} scans and counts once: {used[choice]}."
 
 
-def _in_time(scan: tuple[Mapping[str, str], Path]) -> tuple[list[tuple[bool, int, str]], str]:
+def _in_time(scan: _Scan) -> tuple[list[tuple[bool, int, str]], str]:
     """Sort by session, numbers by their value, then by name."""
-    session, path = scan[0].get("ses", ""), scan[1]
-    parts = re.findall(r"\d+|\D+", session)
-    return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts], path.name
+    parts = re.findall(r"\d+|\D+", scan.entities.get("ses", ""))
+    return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts], scan.mask.name
 
 
 def _read_lesions(path: Path) -> pd.DataFrame:
@@ -216,12 +346,26 @@ def _read_lesions(path: Path) -> pd.DataFrame:
     return table[list(LESION_COLUMNS)]
 
 
-def _mask_on(space: Space, path: Path) -> np.ndarray:
-    """Read a patient's lesions on the atlas grid."""
+def read_atlas_space_mask(atlas: AtlasPack, path: Path) -> Bool[np.ndarray, "i j k"]:
+    """Read a mask that was in atlas space from the start."""
+    mask, _ = load_atlas_space_mask(path, atlas.template.space, atlas.name)
+    if mask is None:
+        return np.zeros(atlas.template.space.shape, dtype=bool)
+    return np.asarray(mask.data > 0)
+
+
+def read_own_mask(space: Space, path: Path) -> Bool[np.ndarray, "i j k"]:
+    """Read a mask of the participant level, which must lie on the grid of the atlas.
+
+    Raises
+    ------
+    DataError
+        If it does not.
+    """
     mask = read_labels(path)
     if not mask.space.matches(space):
         raise DataError(
             f"{path} must lie on the grid of the atlas {space.shape}, got {mask.space.shape} or another "
             "position: run the participant level again with this atlas"
         )
-    return mask.data > 0
+    return np.asarray(mask.data > 0)

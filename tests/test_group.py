@@ -2,6 +2,8 @@ import gc
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,18 +11,20 @@ import pandas as pd
 import pytest
 
 import bidsapp.group as story
+from bidsapp.analysis.places import analyse_places
+from bidsapp.analysis.regions import region_volumes
 from bidsapp.atlas.pack import AtlasPack
 from bidsapp.atlas.seganat import structures
 from bidsapp.bids.names import Kind, output_path
 from bidsapp.bids.save import load_table, save_table, save_volume
 from bidsapp.errors import DataError, MissingInputError
 from bidsapp.geometry.space import Space
-from bidsapp.group import region_volumes, run_group
+from bidsapp.group import run_group
 from bidsapp.images.nifti import read_volume
 from bidsapp.images.volume import Volume
 from bidsapp.lesions.table import LESION_COLUMNS, empty_lesion_table
 from bidsapp.reports.group import write_group_report
-from bidsapp.settings import RunSettings, Selection
+from bidsapp.settings import Contrast, GroupSettings, RunSettings, Selection
 
 ATLAS = "TESTATLAS"
 SHAPE = (20, 21, 22)
@@ -57,6 +61,7 @@ def cohort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cohort:
     """Write a dataset and the results of the participant level: scan name to indices of hit structures."""
     atlas = toy_atlas()
     monkeypatch.setattr(story, "load_builtin", lambda: atlas)
+    monkeypatch.setattr(story, "analyse_places", partial(analyse_places, n_places=2000))
     monkeypatch.setattr(
         story, "write_group_report", lambda page, path: path.write_text("\n".join(page.warnings))
     )
@@ -90,16 +95,24 @@ def write_scan(output_dir: Path, name: str, hits: Sequence[int], atlas: AtlasPac
 
 
 def lesion_row(subject: str, session: str | None, number: int, index: int) -> dict[str, object]:
-    """One lesion in the structure `index`; 0 is outside all of them."""
+    """One lesion in the middle of the structure `index`; 0 is outside all of them."""
+    atlas = toy_atlas()
     row: dict[str, object] = dict.fromkeys(LESION_COLUMNS, 1.5)
-    text = ("size_class", "centroid_source", "structure_centroid", "region_centroid", "region_nearest")
-    text += ("structure_nearest", "structure_majority", "territory_overlap")
-    row |= dict.fromkeys((*text, "region_majority", "hemisphere", "overlap", "territory"))
+    text = ("size_class", "centroid_source", "overlap", "territory", "territory_overlap")
+    row |= dict.fromkeys(
+        (*text, *(name for name in LESION_COLUMNS if name.startswith(("structure", "region"))))
+    )
     row |= {"subject": subject, "session": session, "lesion": number, "n_voxels": 9, "overlap": "{}"}
-    row |= {"size_class": "small", "centroid_source": "mask", "native_volume_mm3": 100.0}
+    row |= {"size_class": "small", "centroid_source": "mask", "native_volume_mm3": 100.0, "hemisphere": None}
+    row |= dict.fromkeys([name for name in LESION_COLUMNS if name.startswith("perfusion")], np.nan)
+    voxels = np.argwhere(atlas.labels.data == index)
+    middle = atlas.labels.space.voxel_to_world(voxels[len(voxels) // 2][None].astype(float))[0]
+    row |= {f"atlas_{axis}_mm": value for axis, value in zip("xyz", middle, strict=True)}
     if index:
         hit = structures()[index]
-        row |= {"structure_centroid": hit.name, "region_centroid": hit.region, "hemisphere": hit.hemisphere}
+        row |= dict.fromkeys(("structure_centroid", "structure_nearest", "structure_majority"), hit.name)
+        row |= dict.fromkeys(("region_centroid", "region_nearest", "region_majority"), hit.region)
+        row["hemisphere"] = hit.hemisphere
     return row
 
 
@@ -109,6 +122,13 @@ def table_of(settings: RunSettings, name: str) -> pd.DataFrame:
 
 def summary_of(settings: RunSettings) -> dict[str, object]:
     return json.loads((settings.output_dir / "group" / "summary.json").read_text())
+
+
+def notes_of(settings: RunSettings) -> list[str]:
+    """Notes of the cohort; that the atlas has no other maps is none of its making."""
+    notes = summary_of(settings)["notes"]
+    assert isinstance(notes, list)
+    return [note for note in notes if not note.startswith(("Arterial territories", "Perfusion"))]
 
 
 @pytest.fixture
@@ -127,7 +147,7 @@ def test_two_centres_are_tested_apart_and_together(cohort: Cohort) -> None:
     assert report == settings.output_dir / "group.html"
     assert "Toy" in report.read_text()
     names = {path.stem for path in (settings.output_dir / "group").glob("*.tsv")}
-    assert names == {"lesions", "patients", "regions_combined", "regions_site_West", "regions_site_East"}
+    assert {"lesions", "patients", "regions_combined", "regions_site_West", "regions_site_East"} <= names
     combined = table_of(settings, "regions_combined").set_index("region")
     assert len(combined) == 19
     assert combined["n_observed"].sum() == 6
@@ -147,7 +167,9 @@ def test_the_lesion_table_holds_each_lesion_with_its_centre(cohort: Cohort) -> N
     assert lesions["subject"].tolist() == ["01", "01", "02", "04"]
     assert lesions["site"].fillna("none").tolist() == ["West", "West", "East", "none"]
     sidecar = json.loads((settings.output_dir / "group" / "lesions.json").read_text())
-    assert set(sidecar) == {*LESION_COLUMNS, "site"}
+    assert set(sidecar) == {*LESION_COLUMNS, "region", "site", "Provenance"}
+    assert sidecar["Provenance"]["random seed"] == "0"
+    assert sidecar["Provenance"]["atlas file a.nii"] == "sha256 " + "0" * 64
 
 
 def test_expected_counts_follow_the_volumes_of_the_atlas(cohort: Cohort) -> None:
@@ -166,6 +188,7 @@ def test_a_patient_counts_once_by_the_first_session_with_lesions(cohort: Cohort)
     assert table_of(settings, "lesions")["session"].astype(str).tolist() == ["9", "1"]
     notes = summary_of(settings)["notes"]
     assert "sub-01 has 3 scans and counts once: ses-9 is used, the first with lesions." in notes
+    assert notes[0] == "Of patients with several sessions, the first with lesions is counted."
     assert notes[0] in (settings.output_dir / "group.html").read_text()
 
 
@@ -215,7 +238,7 @@ def test_hardly_any_lesions_give_tables_without_invented_numbers(cohort: Cohort,
     for path in (settings.output_dir / "group").iterdir():
         assert not re.search(r"\bnan\b", path.read_text(), re.IGNORECASE), path.name
     assert not re.search(r">[^<]*\bnan\b", report.read_text(), re.IGNORECASE)
-    notes = summary_of(settings)["notes"]
+    notes = notes_of(settings)
     assert notes[0] == "There is no participants.tsv: all patients are taken as one centre."
     assert len(notes) == 1 + any(hits)
 
@@ -223,13 +246,13 @@ def test_hardly_any_lesions_give_tables_without_invented_numbers(cohort: Cohort,
 def test_a_cohort_of_few_patients_is_told_so(cohort: Cohort) -> None:
     settings = cohort({"01": [1, 1, 1], "02": [3]}, SITES)
     run_group(settings)
-    assert "as much as 1.6 patients" in summary_of(settings)["notes"][-1]
+    assert "as much as 1.6 patients" in notes_of(settings)[-1]
 
 
 def test_many_patients_need_no_such_warning(cohort: Cohort) -> None:
     settings = cohort({f"{number:02d}": [1] for number in range(20)}, SITES)
     run_group(settings)
-    assert summary_of(settings)["notes"] == []
+    assert notes_of(settings) == []
 
 
 def test_one_centre_has_no_comparison_of_centres(cohort: Cohort) -> None:
@@ -243,7 +266,7 @@ def test_one_centre_has_no_comparison_of_centres(cohort: Cohort) -> None:
 def test_participants_without_a_site_are_one_centre(cohort: Cohort) -> None:
     settings = cohort({"01": [1], "02": [3]}, "participant_id\tage\nsub-01\t60\n")
     run_group(settings)
-    assert "no column site" in summary_of(settings)["notes"][0]
+    assert "no column site" in notes_of(settings)[0]
 
 
 @pytest.mark.usefixtures("real_page")
@@ -320,3 +343,115 @@ def test_a_broken_participants_table_is_refused(cohort: Cohort) -> None:
     (settings.selection.bids_dir / "participants.tsv").write_bytes(b"\xff\xfe\x00\x01")
     with pytest.raises(DataError, match="must be a table separated by tabs"):
         run_group(settings)
+
+
+def with_choices(settings: RunSettings, **choices: object) -> RunSettings:
+    return replace(settings, group=GroupSettings(**choices))
+
+
+def test_of_several_sessions_the_last_or_all_may_be_chosen(cohort: Cohort) -> None:
+    settings = cohort({"01_ses-1": [1, 1], "01_ses-2": [3], "01_ses-3": [], "02_ses-1": [4]}, SITES)
+    run_group(with_choices(settings, session="last"))
+    assert table_of(settings, "lesions")["session"].astype(str).tolist() == ["2", "1"]
+    assert summary_of(settings)["notes"][0].startswith("Of patients with several sessions, the last")
+    run_group(with_choices(settings, session="all"))
+    lesions = table_of(settings, "lesions")
+    assert lesions["subject"].tolist() == ["01"] * 3 + ["02"]
+    assert table_of(settings, "patients")["session"].tolist() == ["1, 2, 3", "1"]
+    assert summary_of(settings)["strata"]["combined"]["n_patients_with_lesions"] == 2
+    folder = settings.output_dir / f"tpl-{ATLAS}" / "anat"
+    share = read_volume(folder / f"tpl-{ATLAS}_res-1_label-L_desc-frequency_probseg.nii.gz")
+    assert np.unique(share.data).tolist() == [0.0, 0.5]
+
+
+def test_lesions_outside_all_structures_may_count_for_the_nearest(cohort: Cohort) -> None:
+    settings = cohort({"01": [1, 0], "02": [3]}, SITES)
+    path = output_path(settings.output_dir, "01", {}, Kind.LESION_METRICS, ATLAS)
+    lesions = load_table(path).astype({"structure_nearest": object})
+    lesions.loc[1, "structure_nearest"] = structures()[4].name
+    save_table(lesions, path, LESION_COLUMNS)
+    run_group(settings)
+    assert table_of(settings, "regions_combined")["n_observed"].sum() == 2
+    run_group(with_choices(settings, off_structure="nearest"))
+    regions = table_of(settings, "regions_combined").set_index("region")
+    assert regions["n_observed"].sum() == 3
+    assert regions.loc[structures()[4].region, "n_observed"] == 2
+    assert summary_of(settings)["choices"]["off_structure"] == "nearest"
+
+
+def test_any_column_divides_patients_into_centres_and_an_unknown_one_is_refused(cohort: Cohort) -> None:
+    settings = cohort({"01": [1], "02": [3]}, "participant_id\tscanner\nsub-01\tOld\nsub-02\tNew\n")
+    run_group(with_choices(settings, group_by="scanner"))
+    assert list(summary_of(settings)["strata"]) == ["New", "Old", "combined"]
+    assert set(table_of(settings, "without_centre")["left_out"]) == {"New", "Old"}
+    with pytest.raises(DataError, match=r"names the column 'coil': participants.tsv has scanner"):
+        run_group(with_choices(settings, group_by="coil"))
+    (settings.selection.bids_dir / "participants.tsv").unlink()
+    with pytest.raises(DataError, match=r"there is no participants.tsv, write one"):
+        run_group(with_choices(settings, group_by="scanner"))
+
+
+def test_two_groups_are_compared_voxel_by_voxel(cohort: Cohort) -> None:
+    participants = "participant_id\tprimary\n" + "".join(
+        f"sub-{number:02d}\t{'melanoma' if number < 8 else 'lung'}\n" for number in range(16)
+    )
+    scans = {f"{number:02d}": [1 if number < 8 else 3] for number in range(16)}
+    settings = cohort(scans, participants)
+    chosen = Contrast(column="primary", first="melanoma", second="lung")
+    run_group(with_choices(settings, contrast=chosen))
+    found = summary_of(settings)["contrast"]
+    assert (found["n_first"], found["n_second"]) == (8, 8)
+    assert found["n_voxels"] == found["n_significant"] == 2000
+    folder = settings.output_dir / f"tpl-{ATLAS}" / "anat"
+    difference = folder / f"tpl-{ATLAS}_res-1_label-L_desc-difference_statmap.nii.gz"
+    labels = toy_atlas().labels.data
+    assert np.unique(read_volume(difference).data[labels == 1]).tolist() == [1.0]
+    assert np.unique(read_volume(difference).data[labels == 3]).tolist() == [-1.0]
+    run_group(settings)
+    assert not difference.exists()
+
+
+def test_a_contrast_that_cannot_be_made_says_why(cohort: Cohort) -> None:
+    settings = cohort({"01": [1], "02": [3]}, "participant_id\tprimary\nsub-01\tlung\nsub-02\tbreast\n")
+    run_group(with_choices(settings, contrast=Contrast(column="primary", first="lung", second="breast")))
+    assert "each group needs two" in summary_of(settings)["contrast"]["reason"]
+    with pytest.raises(DataError, match="which nobody has in the column primary: it holds breast, lung"):
+        run_group(with_choices(settings, contrast=Contrast(column="primary", first="lung", second="skin")))
+    with pytest.raises(DataError, match=r"names the column 'tumour': participants.tsv has primary"):
+        run_group(with_choices(settings, contrast=Contrast(column="tumour", first="a", second="b")))
+
+
+@pytest.mark.usefixtures("real_page")
+def test_the_preset_decides_whose_verdict_leads(cohort: Cohort) -> None:
+    settings = cohort({f"{number:02d}": [3] * 6 for number in range(6)}, SITES)
+    clustered = run_group(settings).read_text()
+    paper = run_group(with_choices(settings, preset="paper")).read_text()
+    lead = re.compile(r'<p class="lead">(.*?)</p>', re.DOTALL)
+    assert "kept together" in lead.search(clustered)[1]
+    assert "every lesion independent" in lead.search(paper)[1]
+    assert "kept together" in paper
+
+
+def test_one_patient_with_half_of_all_lesions_is_named(cohort: Cohort) -> None:
+    settings = cohort({"00": [11] * 20} | {f"{number:02d}": [3] for number in range(1, 21)}, SITES)
+    run_group(settings)
+    influence = table_of(settings, "influence").set_index("region")
+    hit = structures()[11].region
+    assert influence.loc[hit, "patient"] == "00"
+    assert influence.loc[hit, "n_patient_inside"] == 20
+    assert any("weighs as much as" in note for note in notes_of(settings))
+
+
+def test_masks_in_atlas_space_are_analysed_without_the_participant_level(cohort: Cohort) -> None:
+    settings = cohort({"01": [1], "02": [3, 3], "03": []}, SITES)
+    folder = settings.output_dir / "masks"
+    for subject, index in (("01", 1), ("02", 3), ("03", 0)):
+        mask = (toy_atlas().labels.data == index) & (index > 0)
+        path = folder / f"sub-{subject}_space-{ATLAS}_label-lesion_mask.nii.gz"
+        save_volume(Volume(mask.astype(np.uint8), toy_atlas().labels.space), path, {})
+    run_group(with_choices(settings, lesions_in_atlas_space=folder))
+    assert table_of(settings, "patients")["status"].tolist() == ["used"] * 3
+    lesions = table_of(settings, "lesions")
+    assert set(lesions["subject"]) == {"01", "02"}
+    assert lesions["region"].tolist() == [structures()[1].region, structures()[3].region]
+    assert any("masks in atlas space" in note for note in notes_of(settings))

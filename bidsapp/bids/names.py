@@ -131,7 +131,7 @@ def group_report_path(output_dir: Path) -> Path:
     return output_dir / "group.html"
 
 
-def group_map_path(output_dir: Path, space: str, quantity: str) -> Path:
+def group_map_path(output_dir: Path, space: str, quantity: str, suffix: str = "probseg") -> Path:
     """Name a map of the whole group on the atlas grid.
 
     Parameters
@@ -142,6 +142,8 @@ def group_map_path(output_dir: Path, space: str, quantity: str) -> Path:
         Name of the atlas.
     quantity
         What the voxels hold, such as "frequency".
+    suffix
+        "probseg" for shares, "statmap" for statistics.
 
     Raises
     ------
@@ -154,7 +156,7 @@ def group_map_path(output_dir: Path, space: str, quantity: str) -> Path:
     'out/tpl-MNI/anat/tpl-MNI_res-1_label-L_desc-frequency_probseg.nii.gz'
     """
     template = f"tpl-{_checked('space', space)}"
-    name = f"{template}_res-1_label-L_desc-{_checked('desc', quantity)}_probseg.nii.gz"
+    name = f"{template}_res-1_label-L_desc-{_checked('desc', quantity)}_{suffix}.nii.gz"
     return output_dir / template / "anat" / name
 
 

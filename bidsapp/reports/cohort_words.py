@@ -50,8 +50,17 @@ def _named(regions: pd.DataFrame) -> str:
     )
 
 
-def summary_sentence(n_patients: int, n_lesions: int, regions: pd.DataFrame) -> str:
-    """Say where lesions sit more or less often than volume explains, by the clustered analysis.
+VERDICT_COLUMNS = {"clustered": "clustered_significant", "paper": "significant"}
+PRESET_WORDS = {
+    "clustered": "with the lesions of a patient kept together",
+    "paper": "by the paper preset, every lesion independent",
+}
+
+
+def summary_sentence(
+    n_patients: int, n_lesions: int, regions: pd.DataFrame, *, preset: str = "clustered"
+) -> str:
+    """Say where lesions sit more or less often than volume explains, by one of the two analyses.
 
     Parameters
     ----------
@@ -59,15 +68,25 @@ def summary_sentence(n_patients: int, n_lesions: int, regions: pd.DataFrame) -> 
         Used ones.
     regions
         Table of the whole cohort: ``region``, ``n_observed``, ``n_expected``, ``ratio``,
-        ``clustered_significant``.
+        ``clustered_significant``, ``significant``.
+    preset
+        "clustered" or "paper": whose verdict.
     """
     start = f"{counted(n_patients, 'patient')} with {counted(n_lesions, 'lesion')} entered the analysis."
     if n_lesions == 0:
         return f"{start} There is nothing to test."
-    more = _found(regions, above=True, column="clustered_significant")
-    fewer = _found(regions, above=False, column="clustered_significant")
+    return f"{start} {verdict_sentence(regions, preset)}"
+
+
+def verdict_sentence(regions: pd.DataFrame, preset: str) -> str:
+    """Say what one of the two analyses finds."""
+    more = _found(regions, above=True, column=VERDICT_COLUMNS[preset])
+    fewer = _found(regions, above=False, column=VERDICT_COLUMNS[preset])
     if more.empty and fewer.empty:
-        return f"{start} In no region did the number of lesions differ significantly from its volume's share."
+        return (
+            "In no region did the number of lesions differ significantly from its volume's share "
+            f"({PRESET_WORDS[preset]})."
+        )
     parts = []
     if not more.empty:
         parts.append(f"more often than volume explains in {_named(more)}")
@@ -77,7 +96,7 @@ def summary_sentence(n_patients: int, n_lesions: int, regions: pd.DataFrame) -> 
             if parts
             else f"less often than volume explains in {_named(fewer)}"
         )
-    return f"{start} Lesions sit {', and '.join(parts)}."
+    return f"Lesions sit {', and '.join(parts)} ({PRESET_WORDS[preset]})."
 
 
 def caveats(n_patients: int, n_lesions: int, regions: pd.DataFrame) -> list[str]:
@@ -96,7 +115,8 @@ def caveats(n_patients: int, n_lesions: int, regions: pd.DataFrame) -> list[str]
     n_off = n_lesions - int(regions["n_observed"].sum())
     if n_off > 0:
         found.append(
-            f"{counted(n_off, 'lesion')} with the centre outside all structures took no part in the tests."
+            f"{counted(n_off, 'lesion')} with the centre outside all structures took no part in the tests of "
+            "regions."
         )
     found.append(
         "Expected counts come from the volumes of the atlas; they do not know a patient's atrophy, nor "

@@ -7,6 +7,9 @@ from urllib.parse import quote
 
 import pandas as pd
 
+from bidsapp.analysis.contrast import ContrastAnalysis
+from bidsapp.analysis.places import PlaceAnalysis
+from bidsapp.analysis.regions import RegionAnalysis
 from bidsapp.errors import DataError, ShapeError
 from bidsapp.images.volume import Volume
 from bidsapp.reports.charts import region_picture, size_picture
@@ -16,9 +19,12 @@ from bidsapp.reports.cohort_words import (
     omnibus_sentence,
     p_phrase,
     summary_sentence,
+    verdict_sentence,
     verdicts,
 )
 from bidsapp.reports.figures import frequency_picture
+from bidsapp.reports.group_contrast import contrast_sections
+from bidsapp.reports.group_sections import group_sections
 from bidsapp.reports.methods_text import group_methods
 from bidsapp.reports.page import Cell, Column, Table, cell, is_missing, p_text, table, write_page
 from bidsapp.reports.picture import Picture
@@ -92,6 +98,14 @@ class GroupPage:
         As `group_methods` wants them.
     provenance
         What made this page.
+    preset
+        Whose verdict leads: "clustered" or "paper".
+    analysis
+        What the findings in regions hang on; None leaves its sections out.
+    places
+        Distances, arteries, blood flow, volumes and rate ratios; None leaves their sections out.
+    contrast
+        Two groups compared voxel by voxel; None if nobody asked.
 
     Raises
     ------
@@ -115,6 +129,10 @@ class GroupPage:
     warnings: tuple[str, ...]
     methods: Mapping[str, object]
     provenance: Mapping[str, str]
+    preset: str = "clustered"
+    analysis: RegionAnalysis | None = None
+    places: PlaceAnalysis | None = None
+    contrast: ContrastAnalysis | None = None
 
     def __post_init__(self) -> None:
         if not self.regions:
@@ -171,7 +189,12 @@ def write_group_report(page: GroupPage, path: Path) -> None:
     excluded = page.patients[page.patients["status"] != "used"]
     values = {
         "page": page,
-        "summary": summary_sentence(len(used), len(page.lesions), whole),
+        "summary": summary_sentence(len(used), len(page.lesions), whole, preset=page.preset),
+        "other_verdict": verdict_sentence(whole, "paper" if page.preset == "clustered" else "clustered")
+        if len(page.lesions)
+        else "",
+        "sections": group_sections(page.analysis, page.places, virtual=page.virtual)
+        + contrast_sections(page.contrast, page.template, page.labels, virtual=page.virtual),
         "caveats": caveats(n_with, len(page.lesions), whole),
         "n_found": len(page.patients),
         "n_used": len(used),

@@ -124,6 +124,13 @@ def pair_iccs(
     return np.array([max(pooled, _as_icc(*pair)) for pair in zip(products, scale, strict=True)]), pooled
 
 
+def estimate_design_effects(
+    counts: Int64[np.ndarray, "n r"], fractions: Float64[np.ndarray, " r"]
+) -> Float64[np.ndarray, " r"]:
+    """Give the design effect of each region as `estimate_clustering` does, for simulations."""
+    return 1 + _inflation(counts.sum(axis=1)) * pair_iccs(counts, fractions)[0]
+
+
 def null_iccs(
     counts: Int64[np.ndarray, "n r"], fractions: Float64[np.ndarray, " r"]
 ) -> Float64[np.ndarray, " r"]:

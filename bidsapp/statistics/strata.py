@@ -27,7 +27,7 @@ CENTRE_CELLS = (*PAPER_CELLS, "Putamen")
 REGION_COLUMNS: Mapping[str, str] = MappingProxyType(
     {
         "region": "Region: structures of SegAnat with left and right merged.",
-        "n_observed": "Lesions whose centre of gravity lies in the region.",
+        "n_observed": "Lesions that count for the region (column region of lesions.tsv).",
         "n_expected": "Lesions it would hold by its share of the volume.",
         "expected_fraction": "Share of the region in the volume of all regions of the atlas.",
         "ratio": "n_observed / n_expected.",
@@ -86,7 +86,7 @@ class StratumAnalysis:
     n_patients, n_lesions
         Patients with lesions and their lesions; those outside all structures included.
     n_off_structure
-        Lesions with the centre outside all structures: they take no part in the tests.
+        Lesions that count for no region: they take no part in the tests.
     """
 
     regions: pd.DataFrame
@@ -108,7 +108,7 @@ def count_lesions(lesions: pd.DataFrame, regions: pd.Index) -> pd.DataFrame:
     Parameters
     ----------
     lesions
-        One row a lesion: ``subject`` and ``region_centroid``, missing outside all structures.
+        One row a lesion: ``subject`` and ``region``, missing where it counts for none.
     regions
         Names of all regions.
 
@@ -117,11 +117,11 @@ def count_lesions(lesions: pd.DataFrame, regions: pd.Index) -> pd.DataFrame:
     DataError
         If a lesion lies in a region of another atlas.
     """
-    inside = lesions[lesions["region_centroid"].notna()]
-    unknown = sorted(set(inside["region_centroid"]) - set(regions))
+    inside = lesions[lesions["region"].notna()]
+    unknown = sorted(set(inside["region"]) - set(regions))
     if unknown:
         raise DataError(f"regions of lesions must be regions of the atlas, got {', '.join(unknown)}")
-    counts = pd.crosstab(inside["subject"], inside["region_centroid"])
+    counts = pd.crosstab(inside["subject"], inside["region"])
     return counts.reindex(columns=regions, fill_value=0)
 
 
@@ -133,7 +133,7 @@ def analyse_stratum(
     Parameters
     ----------
     lesions
-        One row a lesion, each patient once: ``subject``, ``region_centroid``, ``hemisphere``.
+        One row a lesion: ``subject``, ``region``, ``hemisphere``.
     volumes
         Volume of each region (index) on the ``left``, ``right`` and ``none`` side, one unit.
     settings
@@ -148,7 +148,7 @@ def analyse_stratum(
     counts = count_lesions(lesions, volumes.index)
     observed = counts.sum(axis=0)
     clustering = estimate_clustering(counts, fractions)
-    inside = lesions[lesions["region_centroid"].notna()]
+    inside = lesions[lesions["region"].notna()]
     paired = volumes[(volumes["left"] > 0) & (volumes["right"] > 0)].sum()
     regions = region_table(observed, fractions, settings)
     regions = regions.merge(clustered_table(counts, fractions, settings), on="region", validate="one_to_one")
@@ -173,7 +173,7 @@ def compare_centres(lesions: pd.DataFrame, regions: pd.Index, *, seed: int) -> H
     Parameters
     ----------
     lesions
-        One row a lesion: ``subject``, ``site``, ``region_centroid``.
+        One row a lesion: ``subject``, ``site``, ``region``.
     regions
         Names of all regions.
     seed
@@ -195,7 +195,7 @@ def _side_counts(inside: pd.DataFrame) -> pd.DataFrame:
 def _sides(inside: pd.DataFrame, volumes: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for region in volumes.index:
-        here = inside.loc[inside["region_centroid"] == region, "hemisphere"]
+        here = inside.loc[inside["region"] == region, "hemisphere"]
         left, right = int((here == "left").sum()), int((here == "right").sum())
         test = hemisphere_test(left, right, volumes.loc[region, "left"], volumes.loc[region, "right"])
         p_value = np.nan if test.p_value is None else test.p_value

@@ -1,0 +1,1 @@
+"""The questions asked of a cohort, each answered by the tests that fit it."""
