@@ -130,6 +130,8 @@ def test_local_correlation_matches_where_weights_leave_holes(gpu: ModuleType) ->
 
     moving = 500 + 0.5 * fixed + 30 * field(14, 1.0, SHAPE)
     agree(partial(correlation, gpu), partial(correlation, reference), moving)
+    for operations in (gpu, reference):
+        assert correlation(operations, torch.full(SHAPE, 0.1, device=DEVICE)) == 0
 
 
 COMPILE = """

@@ -13,6 +13,9 @@ STEEPNESS = 6.0
 FLAT_SHARE = 1e-3
 """Local variances below this share of the whole image's count as flat: they correlate with nothing."""
 
+ROUNDING_SHARE = 1e-10
+"""A variance below this share of the mean square is rounding: the image is constant."""
+
 
 def _corners(position: Tensor, sizes: tuple[int, ...]) -> tuple[list[Tensor], Tensor]:
     """Flat indices of the eight corners around clamped positions (3, ...) and their weights (8, ...)."""
@@ -129,9 +132,11 @@ def local_correlation(fixed: Tensor, moving: Tensor, weights: Tensor, radius: in
 def standardised(image: Tensor, weights: Tensor) -> Tensor:
     """Shift and scale to weighted mean 0 and variance 1; a constant image to 0."""
     mass = weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
-    centred = image - (weights * image).sum() / mass
+    mean = (weights * image).sum() / mass
+    centred = image - mean
     variance = (weights * centred.square()).sum() / mass
-    return centred * torch.where(variance > 0, variance, 1).rsqrt()
+    is_constant = variance <= ROUNDING_SHARE * (variance + mean.square())
+    return torch.where(is_constant, 0, centred * torch.where(is_constant, 1, variance).rsqrt())
 
 
 def squared_differences(field: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import numba
 import numpy as np
 
 from bidsapp.geometry.kernels.compiled.cells import N_SLABS, in_order, jit, jit_parallel
-from bidsapp.geometry.kernels.reference import FLAT_SHARE
+from bidsapp.geometry.kernels.reference import FLAT_SHARE, ROUNDING_SHARE
 
 
 @jit_parallel
@@ -34,7 +34,7 @@ def standardisation(image: np.ndarray, weights: np.ndarray) -> tuple[float, floa
         return 0.0, 0.0, 1.0
     mean = total / mass
     variance = squares / mass - mean * mean
-    if variance <= 1e-12 * (squares / mass):
+    if variance <= ROUNDING_SHARE * (squares / mass):
         return mass, mean, 1.0
     return mass, mean, np.sqrt(variance)
 
