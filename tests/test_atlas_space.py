@@ -72,6 +72,7 @@ def stroke_atlas() -> AtlasPack:
     )
 
 
+@pytest.mark.slow
 def test_real_strokes_lie_in_the_middle_cerebral_artery_more_than_its_volume_explains(
     stroke_atlas: AtlasPack,
 ) -> None:

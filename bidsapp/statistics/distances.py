@@ -169,7 +169,7 @@ def emd_rank_test(distances_mm: Float[np.ndarray, " n"], null_sets: Float[np.nda
 
     Null hypothesis: the lesions are one more random set. All sets are treated alike, each against all
     others, so the rank is exact; a test between the two groups of distances is not, because pairs of
-    distances share sets: it rejects up to 69 % of null cohorts at a nominal 5 %. One-sided by nature.
+    distances share sets. One-sided by nature.
 
     Parameters
     ----------
