@@ -5,16 +5,22 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 
+import torch
+
 from bidsapp.atlas.builtin import load_builtin
 from bidsapp.atlas.pack import AtlasPack, load_pack
 from bidsapp.bids.completion import describe_recipe, mark_done, why_not_done
 from bidsapp.bids.names import scan_name
+from bidsapp.errors import TemporaryError
 from bidsapp.execution.device import settle_device
 from bidsapp.execution.lock import hold
 from bidsapp.participant import ParticipantJob, process_participant
 from bidsapp.settings import RunSettings
 
 logger = logging.getLogger(__name__)
+
+GPU_MEMORY_GIB = 6.0
+"""What a scan needs of a GPU's memory, with room to spare (benchmark/results/gpu_memory.json)."""
 
 _WITHOUT_EFFECT = frozenset(
     {
@@ -70,11 +76,36 @@ def process_unless_done(job: ParticipantJob, *, must_wait: bool = False) -> Scan
             return ScanDone(was_up_to_date=True, summary={})
         logger.debug("%s is worked on: %s", scan, reason)
         started = time.monotonic()
-        device = settle_device(settings.device, settings.gpu)  # a worker elsewhere may have another one
-        summary = process_participant(replace(job, settings=replace(settings, device=device.name)))
+        summary = _work(job, scan)
         note = {"recipe": recipe, "seconds": round(time.monotonic() - started, 1)}
         mark_done(*place, atlas.name, note, job.run_id)
     return ScanDone(was_up_to_date=False, summary=summary)
+
+
+def _work(job: ParticipantJob, scan: str) -> Mapping[str, float | int | str]:
+    """Work on the GPU if its memory is enough, else on the processor, which needs none of it and says so.
+
+    Raises
+    ------
+    TemporaryError
+        If it is not enough and a GPU is required.
+    """
+    settings = job.settings
+    device = settle_device(settings.device, settings.gpu)  # a worker elsewhere may have another one
+    on_processor = replace(job, settings=replace(settings, device="cpu"))
+    if device.free_gib is None:
+        return process_participant(on_processor)
+    short = f"{scan} needs {GPU_MEMORY_GIB:.1f} GiB of the GPU's memory, got {device.free_gib:.1f} free"
+    if device.free_gib >= GPU_MEMORY_GIB:
+        try:
+            return process_participant(replace(job, settings=replace(settings, device=device.name)))
+        except torch.OutOfMemoryError:
+            short = f"{scan} ran out of the GPU's memory, of which {device.free_gib:.1f} GiB were free before"
+            torch.cuda.empty_cache()
+    if settings.gpu == "require":
+        raise TemporaryError(f"{short}: end what else runs on it, take a larger one, or use --gpu try")
+    logger.warning("%s: it is worked on by the processor, with the same result, but slower", short)
+    return process_participant(on_processor)
 
 
 def choices(settings: RunSettings, atlas: AtlasPack) -> dict[str, object]:

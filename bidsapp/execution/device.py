@@ -25,11 +25,14 @@ class Device:
         A few words about it for the first line of a run.
     hint
         What the user may have forgotten; empty if nothing.
+    free_gib
+        Memory of the GPU that is free now; None for the processor.
     """
 
     name: str
     words: str
     hint: str = ""
+    free_gib: float | None = None
 
 
 def settle_device(asked: str, policy: str = "try") -> Device:
@@ -70,7 +73,7 @@ def settle_device(asked: str, policy: str = "try") -> Device:
     free, total = (size / 2**30 for size in torch.cuda.mem_get_info(number))
     driver = f", driver {_driver()}" if _driver() else ""
     card = torch.cuda.get_device_name(number)
-    return Device(name, f"{name} ({card}{driver}, {free:.1f} of {total:.1f} GiB free)")
+    return Device(name, f"{name} ({card}{driver}, {free:.1f} of {total:.1f} GiB free)", free_gib=free)
 
 
 def count_gpus() -> int:
