@@ -74,7 +74,7 @@ apptainer() {
   env -i $(buildah_here inspect --type image --format '{{range .OCIv1.Config.Env}}{{println .}}{{end}}' "$IMAGE") \
     APPTAINER_CONTAINER=/images/metsatlas.sif HOME=/home/someone \
     "$(command -v bwrap)" --unshare-pid --unshare-net --unshare-ipc --die-with-parent \
-    --ro-bind "$root" / --dev /dev --proc /proc --tmpfs /tmp --tmpfs /home --perms 0755 --tmpfs /mnt \
+    --ro-bind "$root" / --dev /dev --proc /proc --perms 1777 --tmpfs /tmp --perms 1777 --tmpfs /home --perms 0755 --tmpfs /mnt \
     --ro-bind "$in" /mnt/data --bind "$out" /mnt/out --chdir /mnt/out \
     -- setpriv --reuid 12345 --regid 12345 --clear-groups --no-new-privs /opt/env/bin/metsatlas "$@" || status=$?
   buildah_here rm "$container" > /dev/null

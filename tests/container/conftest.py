@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.conftest import bids  # noqa: F401 - a fixture
+from tests.execution.conftest import scans  # noqa: F401 - a fixture
 
 SCRIPT = Path(__file__).resolve().parents[2] / "container" / "without-docker.sh"
 TOOLS = ("buildah", "podman", "bwrap", "mmdebstrap", "setpriv")
