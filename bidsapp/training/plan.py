@@ -45,7 +45,7 @@ class TrainingPlan:
     objective: str = "paper"
     spacing_mm: float = 4.0
     steps: int = 2000
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-4
     synthetic_fraction: float = 0.5
     largest_bend_mm: float = 4.0
     check_every: int = 50
