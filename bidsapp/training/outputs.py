@@ -82,8 +82,9 @@ Made by metsatlas {origin.app_version}; method: Wielenberg et al. 2026 (doi:10.4
 
 ## Use
 
-`metsatlas BIDS_DIR OUT participant --initial-model {MODEL_NAME}`: a start for the alignment of one patient,
-which goes on from there. It is no diagnosis and was not tried on scans unlike those below.
+A start for the alignment of one patient, which goes on from there: `load_model` and `predicted_start` in
+`bidsapp.registration.network` read `{MODEL_NAME}`. It is no diagnosis and was not tried on scans unlike
+those below.
 
 ## Data
 
