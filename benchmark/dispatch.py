@@ -49,8 +49,9 @@ def measure_dispatch(folder: Path, n_subjects: int) -> dict[str, float | int]:
     Returns
     -------
     dispatch
-        ``ms_per_subject``: worker time from the first scan that ended to the last, shared out: finding out
-        whether it is done, its lock, its inputs' checksums, its status file, sending it there and back.
+        ``ms_per_subject``: of which ``finding_ms``, its files among all; the rest is worker time from the first
+        scan that ended to the last, shared out: finding out whether it is done, its lock, its inputs'
+        checksums, its status file, sending it there and back.
         ``parent_mib_early``, ``parent_mib_late``: memory of the parent at a tenth and at the end.
 
     Raises
@@ -81,10 +82,18 @@ def measure_dispatch(folder: Path, n_subjects: int) -> dict[str, float | int]:
     (log,) = (out / "logs").glob("metsatlas_*.log")
     ends = [line[:23] for line in log.read_text(encoding="utf-8").splitlines() if " done: " in line]
     first, last = (datetime.strptime(f"{ends[n]}+0000", "%Y-%m-%d %H:%M:%S,%f%z") for n in (0, -1))
+    working_ms = (last - first).total_seconds() * 1000 * N_PROCESSES / (n_subjects - 1)
+    selection = Selection(bids_dir=bids)
+    labels = find_participants(selection)
+    started = time.perf_counter()
+    for label in labels:
+        find_scans(selection, label)
+    finding_ms = (time.perf_counter() - started) * 1000 / n_subjects
     return {
         "n_subjects": n_subjects,
         "n_processes": N_PROCESSES,
-        "ms_per_subject": round((last - first).total_seconds() * 1000 * N_PROCESSES / (n_subjects - 1), 1),
+        "ms_per_subject": round(finding_ms + working_ms, 1),
+        "finding_ms": round(finding_ms, 1),
         "parent_mib_early": memory[0],
         "parent_mib_late": memory[1],
     }

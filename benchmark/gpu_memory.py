@@ -1,6 +1,6 @@
 """python -m benchmark.gpu_memory: what an alignment holds at its peak, counted tensor by tensor.
 
-Plain torch, an upper bound that needs no GPU: the kernels for GPUs hold less, CUDA itself takes about half a GiB more.
+Plain torch, an upper bound: the kernels for GPUs hold less, CUDA itself takes about half a GiB more.
 """
 
 # mypy: disable-error-code="misc,no-untyped-call"

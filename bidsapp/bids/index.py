@@ -1,11 +1,11 @@
-"""What one participant has in one dataset: pybids, kept to that participant's folder."""
+"""What one participant has in one dataset: the files of one folder, their entities read by pybids."""
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from bids import BIDSLayout, BIDSLayoutIndexer
 from bids.layout import parse_file_entities
 from bids.layout.models import Config
 
@@ -17,7 +17,9 @@ OWN_NAME = "metsatlas"
 DESCRIPTION = "dataset_description.json"
 
 # Images are looked for in anat/ only; these folders can be large and hold grids of other modalities.
-IGNORED_FOLDERS = r"/(func|dwi|fmap|perf|pet|eeg|ieeg|meg|nirs|beh|figures|logs?|mri|surf|\.git)(/|$)"
+IGNORED_FOLDERS = re.compile(
+    r"/(func|dwi|fmap|perf|pet|eeg|ieeg|meg|nirs|beh|figures|logs?|mri|surf|\.git)(/|$)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +79,30 @@ def index_participant(root: Path, participant: str) -> tuple[BidsFile, ...]:
     if not (root / f"sub-{participant}").is_dir():
         return ()
     if (root / DESCRIPTION).is_file():
-        read_json(root / DESCRIPTION)  # pybids would fall over a broken one
-    others = re.compile(rf"^/(?!sub-{re.escape(participant)}(?:/|$))[^/]+")
-    indexer = BIDSLayoutIndexer(
-        validate=False, index_metadata=False, ignore=[others, re.compile(IGNORED_FOLDERS)]
-    )
+        read_json(root / DESCRIPTION)  # a broken one is refused
     root = root.absolute()
-    layout = BIDSLayout(root, validate=False, derivatives=False, is_derivative=True, indexer=indexer)
-    configs = [Config.load("bids"), Config.load("derivatives")]
     listed = []
-    for path in sorted(Path(name) for name in layout.files):
+    for path in sorted(_files_below(root / f"sub-{participant}", root)):
         if path.name.endswith((".nii", ".nii.gz")):
-            found = parse_file_entities(f"/{path.relative_to(root).as_posix()}", config=configs)
+            found = parse_file_entities(f"/{path.relative_to(root).as_posix()}", config=_configs())
             entities = {name: str(value) for name, value in found.items()}
             listed.append(BidsFile(path, entities))
     return tuple(listed)
+
+
+def _files_below(folder: Path, root: Path) -> Iterator[Path]:
+    """Yield files and links to nothing; a layout of pybids would look at every participant, for each."""
+    for path in folder.iterdir():
+        if not path.is_dir():
+            yield path
+        elif not IGNORED_FOLDERS.search(f"/{path.relative_to(root).as_posix()}"):
+            yield from _files_below(path, root)
+
+
+@cache
+def _configs() -> list[Config]:
+    """Load what pybids knows of entities, once."""
+    return [Config.load("bids"), Config.load("derivatives")]
 
 
 def derivative_datasets(selection: Selection) -> tuple[Dataset, ...]:
