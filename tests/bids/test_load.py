@@ -115,7 +115,7 @@ def test_classes_or_instances_that_nothing_tells_apart_are_refused(brain, values
     mask = lesion()
     mask[2], mask[3] = mask[2] * values[0], mask[3] * values[1]
     brain.write_volume(MASK, mask)
-    with pytest.raises(DataError, match=r'got the values .*"LesionInstances": true .*"LesionLabels": \[1, 3\]'):
+    with pytest.raises(DataError, match=r'got the values .*"LesionInstances": true .*"LesionLabels": \['):
         load(brain)
 
 
