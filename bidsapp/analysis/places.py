@@ -109,12 +109,13 @@ def analyse_places(
     perfusion, by_site, without_perfusion = _perfusion(lesions, everywhere, atlas, seed)
     regions = list(dict.fromkeys(each.region for each in structures()[1:]))
     points = lesions[CENTRE].to_numpy(np.float64)
+    inside = lesions[lesions["region"].notna()]
     return PlaceAnalysis(
-        distances={surface: _distances(lesions, everywhere, atlas, surface, seed) for surface in SURFACES},
+        distances={surface: _distances(inside, everywhere, atlas, surface, seed) for surface in SURFACES},
         position=position_test(
-            points,
+            inside[CENTRE].to_numpy(np.float64),
             everywhere.points_mm,
-            lesions["subject"].to_numpy(),
+            inside["subject"].to_numpy(),
             stream(seed, "position"),
         ),
         volumes=volume_by_region(lesions, regions, stream(seed, "volumes")),
@@ -138,7 +139,7 @@ def stream(seed: int, name: str) -> np.random.Generator:
 def _distances(
     lesions: pd.DataFrame, everywhere: BackgroundPoints, atlas: AtlasPack, surface: str, seed: int
 ) -> DistanceAnalysis:
-    """Compare the distances to one surface with three kinds of chance."""
+    """Compare the distances to one surface with three kinds of chance, all of them places in structures."""
     pool = surface_distances_mm(everywhere.points_mm, atlas.labels, surface)
     known = lesions[lesions[SURFACES[surface]].notna()] if np.isfinite(pool).any() else lesions.iloc[:0]
     pool = pool if np.isfinite(pool).any() else np.zeros(len(pool))
