@@ -22,6 +22,7 @@ help:
 	@echo "make format  let ruff write the style"
 	@echo "make bench   measure everything again and fill the figures in; the machine should be idle"
 	@echo "make peers   install the registration tools that python -m benchmark.peers runs beside ours, in .peers"
+	@echo "make image   build the container image with Docker; without: container/without-docker.sh build"
 	@echo "make clean   remove the environment, the demo and all caches"
 
 .venv: pyproject.toml constraints.txt version
@@ -59,6 +60,10 @@ test: lint test-only
 format: .venv
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+image:
+	docker build --tag metsatlas --build-arg VERSION=$$(cat version) --build-arg REVISION=$$(git rev-parse HEAD) \
+	  --build-arg CREATED=$$(date --utc +%Y-%m-%dT%H:%M:%SZ) .
 
 bench: .venv
 	$(BIN)/python -m benchmark.measure

@@ -49,8 +49,8 @@ def measure_dispatch(folder: Path, n_subjects: int) -> dict[str, float | int]:
     Returns
     -------
     dispatch
-        ``ms_per_subject``: of which ``finding_ms``, its files among all; the rest is worker time from the first
-        scan that ended to the last, shared out: finding out whether it is done, its lock, its inputs'
+        ``ms_per_subject``: of which ``finding_ms``, its files among all; the rest is worker time from the
+        first scan that ended to the last, shared out: finding out whether it is done, its lock, its inputs'
         checksums, its status file, sending it there and back.
         ``parent_mib_early``, ``parent_mib_late``: memory of the parent at a tenth and at the end.
 
