@@ -13,7 +13,7 @@ export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.cache/hypothesis
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint test-only format bench peers clean
+.PHONY: help demo test lint test-only format bench image peers clean
 
 help:
 	@echo "make demo    install, make a virtual cohort, run both levels, tell where the reports are"

@@ -55,9 +55,9 @@ def kill_and_rerun(folder: Path, n_kills: int) -> dict[str, int]:
     out = folder / "out"
     for number in range(n_kills):
         run = _start(bids, out)
-        while not list(out.glob("logs/sub-*.lock")) and run.poll() is None:
+        while not is_at_work(run, out) and run.poll() is None:
             time.sleep(0.01)
-        time.sleep(moments.uniform(0.0, 2 * SECONDS))
+        time.sleep(moments.uniform(0.0, 3 * SECONDS))
         run.kill()
         run.wait()
         now = sum('"done"' in path.read_text() for path in out.rglob("*_status.json"))
@@ -67,6 +67,12 @@ def kill_and_rerun(folder: Path, n_kills: int) -> dict[str, int]:
     wanted, found = _contents(folder / "undisturbed"), _contents(out)
     lost = sum(found.get(name) != content for name, content in wanted.items())
     return {"n_kills": n_kills, "lost": lost, "half_written": len(set(found) - set(wanted)), "undone": undone}
+
+
+def is_at_work(run: "subprocess.Popen[bytes] | subprocess.Popen[str]", out: Path) -> bool:
+    """Tell whether a run holds the lock of a scan: those of runs killed before may still lie there."""
+    holders = [path.read_text(encoding="utf-8") for path in out.glob("logs/sub-*.lock/holder.json")]
+    return any(f'"pid": {run.pid},' in text for text in holders)
 
 
 def _start(bids: Path, out: Path) -> "subprocess.Popen[bytes]":

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.faults import is_at_work
 from tests.execution.conftest import StubbedApp, write_scans
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("side_by_side")]
@@ -60,7 +61,7 @@ def test_after_kills_at_random_moments_a_rerun_has_lost_nothing(
     for _ in range(3):
         before = {path for path in out.rglob("*_status.json") if '"done"' in path.read_text()}
         run = stubbed(scans, out, seconds=2.0)
-        while not list(out.glob("logs/sub-*.lock")) and run.poll() is None:
+        while not is_at_work(run, out) and run.poll() is None:
             time.sleep(0.02)
         time.sleep(moments.uniform(0.0, 4.0))
         run.kill()
