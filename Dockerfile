@@ -15,10 +15,11 @@ WORKDIR /src
 COPY constraints.txt ./
 RUN python3 -m venv /opt/env \
  && /opt/env/bin/pip install --quiet --no-deps --retries 1 --index-url "${TORCH_INDEX}" "$(grep '^torch==' constraints.txt)"
-COPY pyproject.toml version README.md LICENSE ./
+COPY pyproject.toml version ./
 # first what the app needs, which seldom changes, then the app
-RUN mkdir bidsapp && touch bidsapp/__init__.py \
+RUN mkdir bidsapp && touch bidsapp/__init__.py README.md LICENSE \
  && /opt/env/bin/pip install --quiet --constraint constraints.txt .
+COPY README.md LICENSE ./
 COPY bidsapp ./bidsapp
 RUN /opt/env/bin/pip install --quiet --no-deps --force-reinstall . \
  # what runs the app stays; what builds or tests packages goes

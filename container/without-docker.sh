@@ -4,7 +4,7 @@
 #   container/without-docker.sh size                      of the image, in MiB
 #   container/without-docker.sh show FORMAT               what is written about the image (podman inspect)
 #   container/without-docker.sh read FILE                 of the image
-#   container/without-docker.sh signal NUMBER             to every run by podman
+#   container/without-docker.sh signal NAME NUMBER        to the run by podman that METSATLAS_NAME named so
 #   container/without-docker.sh oci IN OUT [ARGUMENT ...]         run it by podman and runc
 #   container/without-docker.sh apptainer IN OUT [ARGUMENT ...]   run it as Apptainer would
 # Both run as user 12345, without a network, on a read-only root, IN read-only at /data, OUT at /out.
@@ -37,6 +37,8 @@ make_base() {
 }
 
 build() {
+  exec 9> "$STORE/lock"
+  flock 9 # two builds at a time would both do all the work
   make_base
   # the build reaches package registries the way this machine does; nothing of it stays in the image
   local lent=() folder
@@ -56,12 +58,13 @@ show() { podman_here image inspect --format "$1" "$IMAGE"; }
 
 read_file() { podman_here run --rm --network none --ulimit host --entrypoint /bin/cat "$IMAGE" "$1"; }
 
-send_signal() { podman_here kill --signal "$1" $(podman_here ps --quiet --filter "ancestor=$IMAGE"); }
+send_signal() { podman_here kill --signal "$2" "$1"; }
 
 oci() {
   local in="$1" out="$2"
   shift 2
-  podman_here run --rm --network none --ulimit host --read-only --user 12345:12345 \
+  podman_here run --rm ${METSATLAS_NAME:+--name "$METSATLAS_NAME"} --network none --ulimit host --read-only \
+    --user 12345:12345 \
     --volume "$in:/data:ro" --volume "$out:/out" "$IMAGE" "$@"
 }
 
@@ -84,6 +87,6 @@ apptainer() {
 case "${1:-}" in
   build | size | show | oci | apptainer) "$@" ;;
   read) read_file "$2" ;;
-  signal) send_signal "$2" ;;
+  signal) send_signal "$2" "$3" ;;
   *) sed -n '2,12s/^# //p' "$0"; exit 64 ;;
 esac

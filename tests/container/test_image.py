@@ -1,6 +1,7 @@
 """The image does what a user and a cluster expect: read-only root, any user, no network, exit statuses."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -76,12 +77,15 @@ def test_the_version_is_the_same_wherever_it_stands(container: Container, nothin
 
 def test_stopping_the_container_stops_the_app(container: Container, bids: Path, nothing: Path) -> None:
     command = [SCRIPT, "oci", bids, nothing, "/data", "/out", "participant", "--skip-bids-validation"]
-    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    name = f"metsatlas-stop-{os.getpid()}"
+    run = subprocess.Popen(
+        command, env={**os.environ, "METSATLAS_NAME": name}, stderr=subprocess.PIPE, text=True
+    )
     assert run.stderr is not None
     assert run.stderr.readline().startswith("metsatlas ")
     time.sleep(2)
     asked = time.monotonic()
-    subprocess.run([SCRIPT, "signal", str(int(signal.SIGTERM))], check=True, capture_output=True)
+    subprocess.run([SCRIPT, "signal", name, str(int(signal.SIGTERM))], check=True, capture_output=True)
     said = run.communicate(timeout=60)[1]
     assert run.returncode == 128 + signal.SIGTERM, said
     assert "ended by SIGTERM" in said
