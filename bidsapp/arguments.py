@@ -155,6 +155,16 @@ def _add_computing(parser: argparse.ArgumentParser) -> None:
     add("--force", action="store_true", help="work again on scans whose results are up to date")
     add("-w", "--work-dir", "--work_dir", type=Path, metavar="FOLDER", help="scratch; default: in $TMPDIR")
     add("--random-seed", "--random_seed", type=_seed, default=0, metavar="N", help="default: 0")
+    pace = parser.add_mutually_exclusive_group().add_argument
+    pace("--fast", dest="pace", action="store_const", const="fast", help="a third of the time, less overlap")
+    pace("--best", dest="pace", action="store_const", const="best", help="four times the time, more overlap")
+    add(
+        "--objective",
+        choices=("overlap", "paper"),
+        default="overlap",
+        help="what the alignment lowers: the structures' overlap, or the correlation of distance maps as in "
+        "Wielenberg et al. 2026; default: overlap",
+    )
     add("--sloppy", action="store_true", help="coarse and quick: for tests only, never for results")
 
 
@@ -238,6 +248,8 @@ def read_settings(arguments: argparse.Namespace, environment: Mapping[str, str])
         n_processes=arguments.nprocs,
         n_threads=arguments.omp_nthreads or shared_out,
         random_seed=arguments.random_seed,
+        preset=arguments.pace or "default",
+        objective=arguments.objective,
         sloppy=arguments.sloppy,
         atlas=_existing_folder(arguments.atlas, "the atlas") if arguments.atlas else None,
         group=_group_settings(arguments),

@@ -31,6 +31,7 @@ from bidsapp.lesions.table import LESION_COLUMNS, LesionScan, lesion_table
 from bidsapp.metrics.measurements import STRUCTURE_COLUMNS, SUMMARY_COLUMNS, Measurements, measure
 from bidsapp.registration.affine import align_affine
 from bidsapp.registration.deformable import Convergence, align_deformable
+from bidsapp.registration.intensities import Intensities
 from bidsapp.reports.participant import ParticipantPage, write_participant_report
 from bidsapp.settings import RunSettings
 
@@ -40,7 +41,8 @@ CONVERGENCE_COLUMNS: Mapping[str, str] = {
     "level": "Stage of the coarse-to-fine over-fitting, 1 is the coarsest.",
     "iteration": "Update of the velocity, counted over all stages.",
     "dissimilarity": "One minus the mean soft Dice overlap of the structures.",
-    "smoothness": "Weighted mean squared gradient of the velocity.",
+    "image_dissimilarity": "Weighted: one minus the mean local correlation of the intensities.",
+    "smoothness": "Weighted mean squared gradient and curvature of the velocity.",
     "volume_preservation": "Weighted variance of the log Jacobian determinant within each structure.",
 }
 
@@ -106,7 +108,7 @@ def process_participant(job: ParticipantJob) -> Mapping[str, float | int | str]:
     brain = healthy_brain(subject)
     scan = find_scan_lesions(subject, brain)
     convergence: list[Convergence] = []
-    alignment = align(brain, atlas, job.settings, convergence)
+    alignment = align(subject, brain, atlas, job.settings, convergence)
     warped = warp(subject, scan, alignment, atlas)
     measurements = measure(
         atlas.labels,
@@ -145,15 +147,20 @@ def find_scan_lesions(subject: LoadedSubject, brain: Volume) -> LesionScan:
 
 
 def align(
-    brain: Volume, atlas: AtlasPack, settings: RunSettings, convergence: list[Convergence]
+    subject: LoadedSubject,
+    brain: Volume,
+    atlas: AtlasPack,
+    settings: RunSettings,
+    convergence: list[Convergence],
 ) -> Alignment:
-    """Find where every point of the atlas lies in the patient, from the label maps."""
+    """Find where every point of the atlas lies in the patient, from the label maps and both T1w images."""
     start = align_affine(atlas.labels, brain, device=settings.device)
     return align_deformable(
         atlas.labels,
         brain,
         start,
         settings.registration,
+        images=Intensities(atlas.template, subject.t1w, subject.lesion_mask),
         device=settings.device,
         on_update=convergence.append,
     )

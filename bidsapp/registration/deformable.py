@@ -2,27 +2,25 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Float64
-from scipy.ndimage import binary_dilation, gaussian_filter
+from jaxtyping import Float, Float64
 from torch import Tensor
 
-from bidsapp.errors import DataError
 from bidsapp.geometry import kernels
-from bidsapp.geometry.displacement import folded
-from bidsapp.geometry.space import Space
-from bidsapp.geometry.velocity import exponentiate_voxels
 from bidsapp.images.alignment import Alignment
 from bidsapp.images.volume import Volume
+from bidsapp.registration.flow import Flow
 from bidsapp.registration.grids import coarsen, crop_to_labels, pad, pair_labels, refine
+from bidsapp.registration.intensities import Intensities, pair_images
+from bidsapp.registration.inversion import invert, unfold
 from bidsapp.registration.objective import Objective, label_cells
+from bidsapp.registration.paper import PaperObjective, paper_objective
 from bidsapp.settings import RegistrationSettings, Stage
 
 _log = logging.getLogger(__name__)
-_UNFOLDING_ROUNDS = 40
 
 
 @dataclass(frozen=True)
@@ -44,12 +42,13 @@ class Convergence:
     terms: dict[str, float]
 
 
-def align_deformable(
+def align_deformable(  # noqa: PLR0913 - two brains, where they lie, how and where to compute
     fixed: Volume,
     moving: Volume,
     start: Float64[np.ndarray, "4 4"],
     settings: RegistrationSettings,
     *,
+    images: Intensities | None = None,
     device: str = "cpu",
     on_update: Callable[[Convergence], None] = lambda _: None,
 ) -> Alignment:
@@ -63,6 +62,8 @@ def align_deformable(
         Affine from the fixed to the moving world, millimetres; it is not changed.
     settings
         Stages and weights.
+    images
+        Template and native scan, to align what the labels leave open; None to go by the labels alone.
     device
         Where torch computes.
     on_update
@@ -82,14 +83,16 @@ def align_deformable(
     padded = pad(moving)
     grid = box.space.with_spacing(settings.stages[0].grid_mm)
     velocity = torch.zeros((3, *grid.shape), device=device)
+    flow = Flow(grid, grid, settings.squaring_steps, device)
     iteration = 0
     for number, stage in enumerate(settings.stages, start=1):
         finer = box.space.with_spacing(stage.grid_mm)
         velocity, grid = refine(velocity, grid, finer), finer
-        pair = pair_labels(
-            coarsen(box, stage.labels_mm), coarsen(padded, stage.labels_mm), start, grid, device
-        )
-        objective = Objective(pair, label_cells(box, grid, device), settings)
+        flow = Flow(grid, box.space.with_spacing(stage.labels_mm), settings.squaring_steps, device)
+        objective = _objective((box, padded), start, flow, stage, settings)
+        if isinstance(objective, Objective) and images is not None:
+            found = flow(velocity)[0], grid
+            objective = replace(objective, images=pair_images(images, box, stage.images_mm, start, found))
 
         def report(terms: dict[str, float], stage_number: int = number) -> None:
             nonlocal iteration
@@ -97,12 +100,30 @@ def align_deformable(
             on_update(Convergence(stage_number, iteration, terms))
 
         velocity = _descend(velocity, objective, stage, report)
-    return _both_directions(velocity, grid, start, settings)
+    return _both_directions(velocity, flow, start)
+
+
+def _objective(
+    labels: tuple[Volume, Volume],
+    start: Float64[np.ndarray, "4 4"],
+    flow: Flow,
+    stage: Stage,
+    settings: RegistrationSettings,
+) -> Objective | PaperObjective:
+    """Prepare what a stage lowers, from the fixed labels in their box and the padded moving ones."""
+    box, padded = labels
+    if settings.objective == "paper":
+        return paper_objective(
+            box, padded, start, flow.fine, stage.labels_mm, lambda velocity: flow(velocity)[1], flow.device
+        )
+    seen = coarsen(box, stage.labels_mm), coarsen(padded, stage.labels_mm)
+    pair = pair_labels(*seen, start, flow.fine, flow.device)
+    return Objective(flow, pair, label_cells(box, flow.grid, flow.device), stage.image_weight, settings)
 
 
 def _descend(
     start: Float[Tensor, "3 i j k"],
-    objective: Objective,
+    objective: Objective | PaperObjective,
     stage: Stage,
     report: Callable[[dict[str, float]], None],
 ) -> Float[Tensor, "3 i j k"]:
@@ -127,46 +148,13 @@ def _gaussian(sigma_voxels: float, device: torch.device) -> Float[Tensor, " w"]:
 
 
 def _both_directions(
-    velocity: Float[Tensor, "3 i j k"],
-    grid: Space,
-    affine: Float64[np.ndarray, "4 4"],
-    settings: RegistrationSettings,
+    velocity: Float[Tensor, "3 i j k"], flow: Flow, affine: Float64[np.ndarray, "4 4"]
 ) -> Alignment:
-    """Exponentiate both ways; where a fold remains, calm the velocity there and try again.
-
-    Raises
-    ------
-    DataError
-        If folds remain after all rounds.
-    """
-    n_folds = 0
-    for attempt in range(_UNFOLDING_ROUNDS):
-        displacement = _world_displacement(velocity, grid, settings)
-        inverse = _world_displacement(-velocity, grid, settings)
-        folds = folded(displacement, grid) | folded(inverse, grid)
-        n_folds = int(folds.sum())
-        if n_folds == 0:
-            return Alignment(affine, grid, displacement, inverse)
-        _log.debug("%d folded cells: smoothing the velocity around them", n_folds)
-        velocity = _calm(velocity, folds, reach_voxels=1 + attempt // 8)
-    raise DataError(
-        f"a deformation without folds must exist, but {n_folds} cells still fold; the label map may be "
-        "damaged or belong to another brain: look at it beside the T1w"
+    """Follow the velocity there and back, let nothing fold, and let the way back undo the way there."""
+    there = unfold(flow(velocity)[1].cpu().numpy())
+    back = unfold(invert(there, start=flow(-velocity)[1].cpu().numpy()))
+    to_world = flow.fine.affine[:3, :3]
+    displacement, inverse = (
+        np.einsum("ab,bijk->aijk", to_world, way).astype(np.float32) for way in (there, back)
     )
-
-
-def _world_displacement(
-    velocity: Float[Tensor, "3 i j k"], grid: Space, settings: RegistrationSettings
-) -> Float32[np.ndarray, "3 i j k"]:
-    moved = exponentiate_voxels(velocity, squaring_steps=settings.squaring_steps).cpu().numpy()
-    return np.einsum("ab,bijk->aijk", grid.affine[:3, :3], moved).astype(np.float32)
-
-
-def _calm(
-    velocity: Float[Tensor, "3 i j k"], folds: np.ndarray, *, reach_voxels: int
-) -> Float[Tensor, "3 i j k"]:
-    """Move the velocity a quarter of the way to its blur, where it folds and close by."""
-    array = velocity.detach().cpu().numpy()
-    blend = 0.25 * binary_dilation(folds, iterations=reach_voxels).astype(np.float32)
-    blurred = np.stack([gaussian_filter(part, 1.0) for part in array])
-    return torch.from_numpy(array + blend * (blurred - array)).to(velocity.device)
+    return Alignment(affine, flow.fine, displacement, inverse)

@@ -98,20 +98,31 @@ class LabelPair:
         return both
 
 
-def pair_labels(
-    fixed: Volume, moving: Volume, affine: Float64[np.ndarray, "4 4"], grid: Space, device: str
-) -> LabelPair:
-    """Bring two label maps and a displacement grid together through `affine`, fixed world to moving world."""
-    index_map = moving.space.inverse_affine @ affine @ fixed.space.affine
-    step_map = (moving.space.inverse_affine @ affine @ grid.affine)[:3, :3]
-    shift = grid.inverse_affine @ fixed.space.affine
+def place(
+    fixed: Space, moving: Space, affine: Float64[np.ndarray, "4 4"], grid: Space, device: torch.device | str
+) -> tuple[Float[Tensor, "3 2"], tuple[Float[Tensor, "3 4"], Float[Tensor, "3 3"]]]:
+    """Say where fixed voxels lie on the grid of the displacement, and how both reach the moving voxels."""
+    index_map = moving.inverse_affine @ affine @ fixed.affine
+    step_map = (moving.inverse_affine @ affine @ grid.affine)[:3, :3]
+    shift = grid.inverse_affine @ fixed.affine
     to_grid = np.stack([np.diag(shift)[:3], shift[:3, 3]], axis=1)
 
     def tensor(array: np.ndarray) -> Tensor:
         return torch.as_tensor(array, dtype=torch.float32, device=device)
 
-    def labels(volume: Volume) -> Tensor:
-        return torch.from_numpy(volume.data.astype(np.uint8)).to(device)
+    return tensor(to_grid), (tensor(index_map[:3]), tensor(step_map))
 
-    maps = tensor(index_map[:3]), tensor(step_map)
-    return LabelPair(tensor(to_grid), labels(fixed), labels(moving), maps)
+
+def pair_labels(
+    fixed: Volume,
+    moving: Volume,
+    affine: Float64[np.ndarray, "4 4"],
+    grid: Space,
+    device: torch.device | str,
+) -> LabelPair:
+    """Bring two label maps and a displacement grid together through `affine`, fixed world to moving world."""
+    to_grid, maps = place(fixed.space, moving.space, affine, grid, device)
+    fixed_labels, moving_labels = (
+        torch.from_numpy(volume.data.astype(np.uint8)).to(device) for volume in (fixed, moving)
+    )
+    return LabelPair(to_grid, fixed_labels, moving_labels, maps)

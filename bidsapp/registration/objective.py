@@ -9,9 +9,11 @@ from torch import Tensor
 
 from bidsapp.geometry import kernels
 from bidsapp.geometry.space import Space
-from bidsapp.geometry.velocity import exponentiate_voxels
 from bidsapp.images.volume import Volume
+from bidsapp.registration.flow import Flow
 from bidsapp.registration.grids import N_LABELS, LabelPair
+from bidsapp.registration.intensities import ImagePair
+from bidsapp.registration.losses.curvature import mean_squared_curvature
 from bidsapp.registration.losses.similarity import label_dissimilarity
 from bidsapp.registration.losses.smoothness import mean_squared_gradient
 from bidsapp.registration.losses.volume_preservation import uneven_growth
@@ -24,36 +26,52 @@ class Objective:
 
     Parameters
     ----------
+    flow
+        From the velocity to the displacement.
     pair
         The label maps to lay over each other.
     cell_labels
         The fixed label in the middle of each cell of the velocity's grid.
+    image_weight
+        Of one minus the local correlation of the intensities.
     settings
-        Weights.
+        The other weights.
+    images
+        The intensities to lay over each other; None when only labels are known.
     """
 
+    flow: Flow
     pair: LabelPair
     cell_labels: UInt8[Tensor, "ci cj ck"]
+    image_weight: float
     settings: RegistrationSettings
+    images: ImagePair | None = None
 
     def terms(self, velocity: Float[Tensor, "3 i j k"], phase: int) -> dict[str, Float64[Tensor, ""]]:
         """Give every term, weighted, for a velocity in voxels of its grid.
 
-        Volume is preserved on both ways, to the patient and back: what is gentle one way can fold the other.
         `phase` (0 or 1) chooses which half of all cell corners is looked at.
         """
-        steps = self.settings.squaring_steps
-        there = exponentiate_voxels(velocity, squaring_steps=steps)
-        back = exponentiate_voxels(-velocity, squaring_steps=steps)
+        coarse, there = self.flow(velocity)
         overlap, volume = kernels.label_votes(
             there, self.pair.to_grid, self.pair.fixed, self.pair.moving, self.pair.maps, N_LABELS
         )
-        growth = torch.stack([self._uneven_growth(way, phase) for way in (there, back)]).mean()
         return {
             "dissimilarity": label_dissimilarity(overlap, volume, self.pair.fixed_volume, self.pair.present),
-            "smoothness": self.settings.smoothness_weight * mean_squared_gradient(velocity),
-            "volume_preservation": self.settings.volume_weight * growth,
+            **self._image_dissimilarity(coarse),
+            "smoothness": self._smoothness(velocity),
+            "volume_preservation": self.settings.volume_weight * self._uneven_growth(coarse, phase),
         }
+
+    def _image_dissimilarity(self, there: Float[Tensor, "3 i j k"]) -> dict[str, Float64[Tensor, ""]]:
+        if self.images is None:
+            return {}
+        return {"image_dissimilarity": self.image_weight * (1 - self.images.correlation(there))}
+
+    def _smoothness(self, velocity: Float[Tensor, "3 i j k"]) -> Float64[Tensor, ""]:
+        slope = mean_squared_gradient(velocity)
+        bend = mean_squared_curvature(velocity, self.flow.grid.voxel_sizes_mm[0])
+        return self.settings.smoothness_weight * slope + self.settings.curvature_weight * bend
 
     def _uneven_growth(self, displacement: Float[Tensor, "3 i j k"], phase: int) -> Float64[Tensor, ""]:
         moments = kernels.log_jacobian_moments(displacement, self.cell_labels, N_LABELS, phase)
@@ -61,7 +79,7 @@ class Objective:
         return uneven_growth(*moments, counts)
 
 
-def label_cells(labels: Volume, grid: Space, device: str) -> UInt8[Tensor, "ci cj ck"]:
+def label_cells(labels: Volume, grid: Space, device: torch.device | str) -> UInt8[Tensor, "ci cj ck"]:
     """Read the label in the middle of each cell between eight grid points."""
     cells = tuple(size - 1 for size in grid.shape)
     middle = np.indices(cells, dtype=np.float64).reshape(3, -1).T + 0.5

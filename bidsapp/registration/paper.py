@@ -93,7 +93,7 @@ def paper_objective(  # noqa: PLR0913, PLR0917 - two maps, where they lie, how t
     grid: Space,
     labels_mm: float,
     follow: Callable[[Tensor], Tensor],
-    device: str,
+    device: torch.device | str,
 ) -> PaperObjective:
     """Prepare the paper's objective for one stage.
 

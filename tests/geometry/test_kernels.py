@@ -69,6 +69,14 @@ def test_curvature_of_a_parabola_is_that_of_its_inner_voxels() -> None:
     assert kernels.squared_curvature(parabola.contiguous()).item() == pytest.approx(3 * 4 * 5 * 4 * 2.0**2)
 
 
+def test_products_along_each_axis_match_plain_torch() -> None:
+    generator = torch.Generator().manual_seed(4)
+    i, j, k = (torch.randn(sizes, generator=generator) for sizes in ((7, 4), (3, 5), (8, 6)))
+    i[i.abs() < 0.8] = 0.0
+    small = field(4, 1.0, (3, 4, 5, 6))
+    agree(lambda f: kernels.separable(f, (i.to(f.dtype), j.to(f.dtype), k.to(f.dtype))), small)
+
+
 @pytest.mark.parametrize("phase", [0, 1])
 def test_log_jacobian_moments_match_plain_torch_also_where_the_field_folds(phase: int) -> None:
     cells = labels((4, 5, 6), 3, 0)

@@ -49,6 +49,18 @@ def smooth(field: Float[Tensor, "c i j k"], weights: Float[Tensor, " w"]) -> Flo
     return smoothed
 
 
+def separable(
+    field: Float[Tensor, "n i j k"],
+    matrices: tuple[Float[Tensor, "a i"], Float[Tensor, "b j"], Float[Tensor, "c k"]],
+) -> Float[Tensor, "n a b c"]:
+    """Multiply every channel by one matrix along each axis; matrices with few entries a row are quick.
+
+    Gradients flow to the field only.
+    """
+    product: Tensor = _implementation(field).separable(field, *matrices)
+    return product
+
+
 def squared_differences(field: Float[Tensor, "c i j k"]) -> Float64[Tensor, ""]:
     """Sum over channels, voxels and axes of the squared difference to the next voxel."""
     total: Tensor = _implementation(field).squared_differences(field)

@@ -139,6 +139,14 @@ def standardised(image: Tensor, weights: Tensor) -> Tensor:
     return torch.where(is_constant, 0, centred * torch.where(is_constant, 1, variance).rsqrt())
 
 
+def separable(field: Tensor, along_i: Tensor, along_j: Tensor, along_k: Tensor) -> Tensor:
+    """Multiply (c, i, j, k) by one matrix along each axis."""
+    channels, ni, nj, nk = field.shape
+    first = (along_i @ field.reshape(channels, ni, nj * nk)).reshape(-1, nj, nk)
+    second = (along_j @ first).reshape(-1, nk) @ along_k.T
+    return second.reshape(channels, along_i.shape[0], along_j.shape[0], along_k.shape[0])
+
+
 def squared_differences(field: Tensor) -> Tensor:
     """Sum over channels, voxels and axes of the squared difference to the next voxel of (c, i, j, k)."""
     return torch.stack([field.diff(dim=axis).square().sum() for axis in (1, 2, 3)]).sum().double()

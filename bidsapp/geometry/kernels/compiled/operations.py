@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from bidsapp.geometry.kernels.compiled import composition, correlation, filters, images, jacobians, votes
+from bidsapp.geometry.kernels.compiled import separable as separable_products
 
 
 def _array(tensor: Tensor) -> np.ndarray[Any, np.dtype[Any]]:
@@ -38,6 +39,19 @@ class _Smooth(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return torch.from_numpy(filters.smooth(_array(gradient), _array(ctx.weights.flip(0)))), None
+
+
+class _Separable(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, field: Tensor, *matrices: Tensor) -> Tensor:
+        ctx.matrices = tuple(_array(matrix) for matrix in matrices)
+        return torch.from_numpy(separable_products.separable(_array(field), ctx.matrices))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        pulled = separable_products.separable_adjoint(_array(gradient), ctx.matrices)
+        return torch.from_numpy(pulled), None, None, None
 
 
 class _SquaredDifferences(torch.autograd.Function):
@@ -166,6 +180,11 @@ def compose(outer: Tensor, inner: Tensor) -> Tensor:
 def smooth(field: Tensor, weights: Tensor) -> Tensor:
     """See `kernels.smooth`."""
     return _Smooth.apply(field, weights)
+
+
+def separable(field: Tensor, along_i: Tensor, along_j: Tensor, along_k: Tensor) -> Tensor:
+    """See `kernels.separable`."""
+    return _Separable.apply(field, along_i, along_j, along_k)
 
 
 def squared_differences(field: Tensor) -> Tensor:

@@ -1,0 +1,128 @@
+"""Two T1-weighted images, prepared to be compared where the labels say nothing."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64
+from scipy.ndimage import binary_dilation, binary_fill_holes, gaussian_filter
+from torch import Tensor
+
+from bidsapp.geometry import kernels
+from bidsapp.geometry.space import Space
+from bidsapp.images.volume import Volume
+from bidsapp.registration.grids import coarsen, place
+
+RADIUS = 2
+"""Boxes of the local correlation have 5 voxels along each axis."""
+_REACH_MM = 3.0
+_TOUCHED = 0.1
+
+
+@dataclass(frozen=True)
+class Intensities:
+    """What both brains look like.
+
+    Parameters
+    ----------
+    fixed
+        Template, on the grid of the fixed labels.
+    moving
+        Native scan.
+    lesions
+        Native mask whose voxels, and those close by, have no counterpart in the template; None without one.
+    """
+
+    fixed: Volume
+    moving: Volume
+    lesions: Volume | None = None
+
+
+@dataclass(frozen=True)
+class ImagePair:
+    """A fixed and a moving image with everything `geometry.kernels.sample_image` needs.
+
+    Parameters
+    ----------
+    to_grid
+        Per axis, scale and offset from a fixed voxel to the displacement's grid.
+    fixed
+        Intensities to be met.
+    moving
+        Intensities to be moved.
+    maps
+        Fixed voxel to moving voxel, and displacement (voxels of its grid) to moving voxels.
+    counted
+        Fixed voxels that are compared: in the brain or close by, not in a lesion.
+    """
+
+    to_grid: Float[Tensor, "3 2"]
+    fixed: Float[Tensor, "fi fj fk"]
+    moving: Float[Tensor, "mi mj mk"]
+    maps: tuple[Float[Tensor, "3 4"], Float[Tensor, "3 3"]]
+    counted: Bool[Tensor, "fi fj fk"]
+
+    def correlation(self, displacement: Float[Tensor, "3 i j k"]) -> Float64[Tensor, ""]:
+        """Compare the images locally, the moving one read through a displacement in voxels of its grid."""
+        i, j, k = self.fixed.shape
+        warped = kernels.sample_image(displacement, self.to_grid, self.moving, self.maps, (i, j, k))
+        return kernels.local_correlation(self.fixed, warped, self.counted, RADIUS)
+
+
+def pair_images(
+    images: Intensities,
+    box: Volume,
+    spacing_mm: float,
+    affine: Float64[np.ndarray, "4 4"],
+    found: tuple[Float[Tensor, "3 i j k"], Space],
+) -> ImagePair:
+    """Bring two images to about the same spacing and note which voxels may be compared.
+
+    Parameters
+    ----------
+    images
+        The template and the scan.
+    box
+        The fixed labels, cut to the brain; images count where they are labelled, and within 3 mm.
+    spacing_mm
+        Both images are blurred to it and thinned out.
+    affine
+        Fixed world to moving world, millimetres.
+    found
+        Displacement so far (voxels) and its grid: fixed voxels that it sends into a lesion do not count.
+    """
+    displacement, grid = found
+    device = displacement.device
+    fixed = thin_out(_cut(images.fixed, box.space), spacing_mm)
+    moving = thin_out(images.moving, spacing_mm)
+    to_grid, maps = place(fixed.space, moving.space, affine, grid, device)
+    counted = torch.from_numpy(_close_to(coarsen(box, spacing_mm))).to(device)
+    if images.lesions is not None:
+        near = torch.from_numpy(_close_to(images.lesions).astype(np.float32)).to(device)
+        maps_to_mask = place(fixed.space, images.lesions.space, affine, grid, device)[1]
+        covered = kernels.sample_image(displacement, to_grid, near, maps_to_mask, fixed.space.shape)
+        counted = counted & (covered < _TOUCHED)
+    fixed_image, moving_image = (torch.from_numpy(image.data).to(device) for image in (fixed, moving))
+    return ImagePair(to_grid, fixed_image, moving_image, maps, counted)
+
+
+def thin_out(image: Volume, spacing_mm: float) -> Volume:
+    """Blur an image so that `spacing_mm` can hold it, then keep every n-th voxel along each axis."""
+    factors = [max(1, round(spacing_mm / size)) for size in image.space.voxel_sizes_mm]
+    sigma = [0.5 * (factor - 1) for factor in factors]
+    blurred = gaussian_filter(image.data.astype(np.float32), sigma)
+    return coarsen(Volume(blurred, image.space), spacing_mm)
+
+
+def _close_to(labels: Volume) -> np.ndarray:
+    """Flag all voxels that are labelled, those within reach, and the holes they enclose."""
+    iterations = max(1, round(_REACH_MM / min(labels.space.voxel_sizes_mm)))
+    flags: np.ndarray = binary_fill_holes(binary_dilation(labels.data != 0, iterations=iterations))
+    return flags
+
+
+def _cut(image: Volume, space: Space) -> Volume:
+    """Cut an image to a box of its own grid."""
+    start = np.rint(image.space.world_to_voxel(space.affine[:3, 3][None])[0]).astype(int)
+    box = tuple(slice(low, low + size) for low, size in zip(start, space.shape, strict=True))
+    return Volume(np.ascontiguousarray(image.data[box]), space)
