@@ -225,8 +225,8 @@ def group_methods(methods: Mapping[str, object]) -> MethodsText:
         + _with(methods, "alpha", "The family-wise level was {} (Bonferroni).")
         + " The clustered analysis keeps the lesions of a patient together: the count of a patient is "
         "beta-binomial "
-        f"with an intraclass correlation estimated from pairs of lesions {_cite('ridout1999')}, the "
-        "count of the "
+        f"with an intraclass correlation estimated from pairs of lesions {_cite('ridout1999')} and, for "
+        "the tests, by maximum likelihood under the null hypothesis, whichever is larger, the count of the "
         "cohort their convolution; it is corrected for every region that has a volume."
     )
     third = (
