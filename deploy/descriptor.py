@@ -24,7 +24,7 @@ def describe() -> dict[str, object]:
     parser = build_parser()
     options = [each for each in parser._actions if each.option_strings and each.dest not in LEFT_OUT]  # noqa: SLF001
     options.sort(key=lambda option: FIRST.index(option.dest) if option.dest in FIRST else len(FIRST))
-    keys = " ".join(_key(option.dest) for option in options)
+    keys = " ".join(_key(name) for name in _names(options))
     return {
         "name": "metsatlas",
         "tool-version": version("metsatlas"),
@@ -33,7 +33,7 @@ def describe() -> dict[str, object]:
         "command-line": f"mkdir -p [OUTPUT_DIR]; metsatlas [BIDS_DIR] [OUTPUT_DIR] [ANALYSIS_LEVEL] {keys}",
         "container-image": {"type": "docker", "image": f"metsatlas/metsatlas:{version('metsatlas')}"},
         "tags": {"domain": ["neuroinformatics", "BIDS-App"]},
-        "inputs": [*_positionals(), *(_input(option) for option in options)],
+        "inputs": [*_positionals(), *map(_input, options, _names(options))],
         "groups": [
             {
                 "id": "one_output",
@@ -98,17 +98,26 @@ def _positionals() -> list[dict[str, object]]:
     ]
 
 
-def _input(option: argparse.Action) -> dict[str, object]:
+def _names(options: list[argparse.Action]) -> list[str]:
+    """Name each option by what it sets; those that set the same thing, each by its own flag."""
+    every = [option.dest for option in options]
+    return [
+        name if every.count(name) == 1 else option.option_strings[-1].strip("-").replace("-", "_")
+        for name, option in zip(every, options, strict=True)
+    ]
+
+
+def _input(option: argparse.Action, name: str) -> dict[str, object]:
     """Describe one option."""
     flags = sorted(option.option_strings, key=len, reverse=True)
     found: dict[str, object] = {
-        "id": option.dest,
-        "name": option.dest.replace("_", " "),
+        "id": name,
+        "name": name.replace("_", " "),
         "description": (option.help or "").replace("%%", "%"),
         "type": _type(option),
         "optional": True,
         "command-line-flag": next(flag for flag in flags if "-" in flag.strip("-") or flag == flags[0]),
-        "value-key": _key(option.dest),
+        "value-key": _key(name),
     }
     if option.choices:
         found["value-choices"] = list(option.choices)
