@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.ndimage import affine_transform
+from scipy.stats import binomtest
 
 from benchmark.measure import RESULTS
 from benchmark.provenance import describe_provenance
@@ -101,12 +103,34 @@ def measure(data: Path, work: Path) -> dict[str, object]:
         "n_lesions": summary["n_lesions"],
         "omnibus_simulated": summary["omnibus_simulated"],
         "territories": {level: table.to_dict("records") for level, table in tables.items()},
+        "main_arteries": main_arteries(fractions, tables["group"].set_index("region")["n_expected"]),
         "mean_fractions": fractions.mean().round(4).to_dict(),
         "patient_fractions": {
             str(subject): {name: round(float(share), 3) for name, share in row.items() if share > 0}
             for subject, row in fractions.iterrows()
         },
         "mca": tables["group"][tables["group"]["region"] == "MCA"].to_dict("records")[0],
+    }
+
+
+def main_arteries(fractions: pd.DataFrame, expected: pd.Series) -> dict[str, dict[str, float]]:
+    """Count patients by the artery with the largest share of their lesion volume: each patient once.
+
+    Null hypothesis: it is an artery with its share of the volume. Exact binomial, two-sided, Bonferroni.
+    """
+    shares = expected / expected.sum()
+    inside = fractions[list(shares.index)]
+    main = inside[inside.sum(axis=1) > 0].idxmax(axis=1).value_counts().reindex(shares.index, fill_value=0)
+    n_patients = int(main.sum())
+    return {
+        str(name): {
+            "n_patients": int(main[name]),
+            "n_expected": float(n_patients * shares[name]),
+            "p_value": min(
+                1.0, len(shares) * float(binomtest(int(main[name]), n_patients, float(shares[name])).pvalue)
+            ),
+        }
+        for name in shares.index
     }
 
 
@@ -147,6 +171,12 @@ def write_table(result: Mapping[str, Any]) -> str:
             f"| {low:.2f} to {high:.2f} | {'< 0.0001' if p < 1e-4 else f'{p:.2g}'} "
             f"| {'' if share is None else f'{100 * share:.0f} %'} |"
         )
+    main = [
+        f"{name} {row['n_patients']} (expected {row['n_expected']:.1f}, p {row['p_value']:.2g})"
+        for name, row in result["main_arteries"].items()
+    ]
+    words = "Patients by the artery with the largest share of their lesion volume, each patient once"
+    lines += ["", f"{words} (exact binomial, Bonferroni over the four): {', '.join(main)}."]
     return "\n".join(lines)
 
 
