@@ -1,20 +1,15 @@
 """Displacement fields: how much they grow and shrink, and where they fold."""
 
 from collections.abc import Iterator
-from itertools import product
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
 from bidsapp.errors import ShapeError
+from bidsapp.geometry import kernels
 from bidsapp.geometry.space import Space
 
 _SLAB_VOXELS = 1_000_000
-# Corners of the middle tetrahedron in either way of splitting a cube.
-_MIDDLE: tuple[tuple[tuple[int, int, int], ...], ...] = (
-    ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)),
-    ((1, 1, 0), (0, 1, 1), (1, 0, 1), (0, 0, 0)),
-)
 Triple = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -101,21 +96,23 @@ def non_diffeomorphic_volume_mm3(
     ----------
     Liu et al. 2024, International Journal of Computer Vision 132:4170-4191. doi:10.1007/s11263-024-02047-1
     """
-    edges = space.affine[:3, :3]
-    orientation = np.sign(np.linalg.det(edges))
-    negative = 0.0
-    for start, stop in _slabs(space.shape):
-        low, high = max(start - 1, 0), min(stop + 1, space.shape[0])
-        part, inside = displacement[:, low:high], np.zeros((high - low, *space.shape[1:]), dtype=bool)
-        inside[start - low : stop - low] = mask[start:stop]
-        for determinant, counted in _ten_jacobians(part, edges, inside):
-            signed = orientation * determinant[counted]
-            negative += float(signed[signed < 0].sum(dtype=np.float64))
-    return -0.5 * negative / 6.0
+    _, negative = kernels.tetrahedra(_in_voxels(displacement, space))
+    return -0.5 * float(negative[mask].sum(dtype=np.float64)) / 6.0 * space.voxel_volume_mm3
 
 
-def folded(displacement: Float32[np.ndarray, "3 i j k"], space: Space) -> Bool[np.ndarray, "i j k"]:
+def folded(
+    displacement: Float32[np.ndarray, "3 i j k"], space: Space, *, at_most: float = 0.0
+) -> Bool[np.ndarray, "i j k"]:
     """Flag every voxel with a tetrahedron (see `non_diffeomorphic_volume_mm3`) turned inside out.
+
+    Parameters
+    ----------
+    displacement
+        World millimetres (RAS+) to add to the voxel centres of `space`.
+    space
+        The grid `displacement` is sampled on.
+    at_most
+        A tetrahedron that keeps no more than this share of its volume is flagged.
 
     Raises
     ------
@@ -123,14 +120,17 @@ def folded(displacement: Float32[np.ndarray, "3 i j k"], space: Space) -> Bool[n
         If the sizes do not fit `space`.
     """
     check_displacement(displacement, space)
-    edges = space.affine[:3, :3]
-    orientation = np.sign(np.linalg.det(edges))
-    flags = np.zeros(space.shape, dtype=bool)
-    for start, stop in _slabs(space.shape):
-        low, high = max(start - 1, 0), min(stop + 1, space.shape[0])
-        for determinant, owner in _ten_jacobians(displacement[:, low:high], edges, flags[low:high]):
-            np.logical_or(owner, orientation * determinant <= 0, out=owner)  # a view into the flags
+    smallest, _ = kernels.tetrahedra(_in_voxels(displacement, space))
+    flags: np.ndarray = smallest <= at_most
     return flags
+
+
+def _in_voxels(displacement: Float32[np.ndarray, "3 i j k"], space: Space) -> Float32[np.ndarray, "3 i j k"]:
+    """Turn world millimetres into steps along the grid's axes, in voxels."""
+    steps: np.ndarray = np.einsum(
+        "ab,bijk->aijk", space.inverse_affine[:3, :3].astype(np.float32), displacement
+    )
+    return steps
 
 
 def _slabs(shape: tuple[int, int, int]) -> Iterator[tuple[int, int]]:
@@ -140,45 +140,8 @@ def _slabs(shape: tuple[int, int, int]) -> Iterator[tuple[int, int]]:
         yield start, min(start + thickness, shape[0])
 
 
-def _ten_jacobians(
-    part: Float32[np.ndarray, "3 i j k"], edges: Float64[np.ndarray, "3 3"], inside: Bool[np.ndarray, "i j k"]
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield ten arrays of determinants (mm3), each with the flags of the voxels it counts for."""
-    ahead = [_plus(np.diff(part, axis=axis + 1), edges[:, axis]) for axis in range(3)]
-    for sides in product((0, 1), repeat=3):
-        # Side 1 looks ahead from voxels [0, n - 1), side 0 back from voxels [1, n): the same differences.
-        own = tuple(slice(0, -1) if side else slice(1, None) for side in sides)
-        steps = [
-            _crop(ahead[axis], tuple(slice(None) if other == axis else own[other] for other in range(3)))
-            for axis in range(3)
-        ]
-        yield _triple_product(*steps), inside[own]
-    for corners in _MIDDLE:
-        yield _middle_tetrahedron(part, edges, corners), inside[:-1, :-1, :-1]
-
-
-def _middle_tetrahedron(
-    part: Float32[np.ndarray, "3 i j k"],
-    edges: Float64[np.ndarray, "3 3"],
-    corners: tuple[tuple[int, int, int], ...],
-) -> np.ndarray:
-    """Give six times the volume of the tetrahedron on four corners of each cube."""
-    here = [part[(slice(None), *(slice(1, None) if up else slice(0, -1) for up in c))] for c in corners]
-    steps = [
-        _plus(moved - here[0], edges @ np.subtract(corner, corners[0]))
-        for moved, corner in zip(here[1:], corners[1:], strict=True)
-    ]
-    turn = np.sign(np.linalg.det(np.subtract(corners[1:], corners[0])))
-    return _triple_product(*steps) * np.float32(turn)
-
-
 def _plus(slope: np.ndarray | list[np.ndarray], edge: Float64[np.ndarray, "3"]) -> Triple:
     x, y, z = (slope[component] + np.float32(edge[component]) for component in range(3))
-    return x, y, z
-
-
-def _crop(vector: Triple, own: tuple[slice, ...]) -> Triple:
-    x, y, z = (component[own] for component in vector)
     return x, y, z
 
 

@@ -15,11 +15,12 @@ from bidsapp.images.volume import Volume
 from bidsapp.registration.flow import Flow
 from bidsapp.registration.grids import coarsen, crop_to_labels, pad, pair_labels, refine
 from bidsapp.registration.intensities import Intensities, pair_images
-from bidsapp.registration.inversion import invert, unfold
+from bidsapp.registration.inversion import balance, invert, unfold
 from bidsapp.registration.objective import Objective, label_cells
 from bidsapp.registration.paper import PaperObjective, paper_objective
 from bidsapp.settings import RegistrationSettings, Stage
 
+_PER_MM = np.float32(1024)
 _log = logging.getLogger(__name__)
 
 
@@ -100,7 +101,8 @@ def align_deformable(  # noqa: PLR0913 - two brains, where they lie, how and whe
             on_update(Convergence(stage_number, iteration, terms))
 
         velocity = _descend(velocity, objective, stage, report)
-    return _both_directions(velocity, flow, start)
+    kept = Flow(grid, box.space.with_spacing(settings.field_mm), settings.squaring_steps, device)
+    return _both_directions(velocity, kept, start)
 
 
 def _objective(
@@ -150,11 +152,16 @@ def _gaussian(sigma_voxels: float, device: torch.device) -> Float[Tensor, " w"]:
 def _both_directions(
     velocity: Float[Tensor, "3 i j k"], flow: Flow, affine: Float64[np.ndarray, "4 4"]
 ) -> Alignment:
-    """Follow the velocity there and back, let nothing fold, and let the way back undo the way there."""
-    there = unfold(flow(velocity)[1].cpu().numpy())
-    back = unfold(invert(there, start=flow(-velocity)[1].cpu().numpy()))
+    """Follow the velocity there and back, let nothing fold, and let the way back undo the way there.
+
+    Displacements are rounded to a thousandth of a millimetre, which halves their files; after that, too,
+    nothing folds.
+    """
+    there = unfold(balance(flow(velocity)[1].cpu().numpy()))
+    back = unfold(balance(invert(there, start=flow(-velocity)[1].cpu().numpy())))
     to_world = flow.fine.affine[:3, :3]
     displacement, inverse = (
-        np.einsum("ab,bijk->aijk", to_world, way).astype(np.float32) for way in (there, back)
+        np.rint(np.einsum("ab,bijk->aijk", to_world * _PER_MM, way)).astype(np.float32) / _PER_MM
+        for way in (there, back)
     )
     return Alignment(affine, flow.fine, displacement, inverse)

@@ -14,6 +14,7 @@ from bidsapp.geometry.space import Space
 
 _log = logging.getLogger(__name__)
 _SHARE = np.array([1, -2, 1], dtype=np.float32) / 12
+_LEAST = 0.01
 _ROUNDS = 20
 _BLOCK = 12
 _SLAB_VOXELS = 1_000_000
@@ -22,10 +23,7 @@ _SLAB_VOXELS = 1_000_000
 def invert(
     displacement: Float32[np.ndarray, "3 i j k"], *, start: Float32[np.ndarray, "3 i j k"]
 ) -> Float32[np.ndarray, "3 i j k"]:
-    """Find the displacement that leads back: Newton steps at every voxel, then fair between voxels, too.
-
-    Trilinear interpolation of a bent map errs to one side, by a twelfth of its second differences on average.
-    Taking that from the voxels halves the largest error: it is shared between voxels and the room between.
+    """Find the displacement that leads back, at every voxel, by Newton steps from a first guess.
 
     Parameters
     ----------
@@ -41,7 +39,19 @@ def invert(
         voxels[:, 0] += first
         found = kernels.invert_at(displacement, voxels, voxels + part.reshape(3, -1).T)
         inverse[:, first : first + thickness] = (found - voxels).T.reshape(part.shape)
-    return inverse - sum(correlate1d(inverse, _SHARE, axis=axis, mode="nearest") for axis in (1, 2, 3))
+    return inverse
+
+
+def balance(displacement: Float32[np.ndarray, "3 i j k"]) -> Float32[np.ndarray, "3 i j k"]:
+    """Let trilinear interpolation be right on average: not at the voxels alone, but also between them.
+
+    Of a bent map it errs to one side, by a twelfth of the second differences on average. Taking that from
+    the voxels shares the error, and the largest one becomes smaller.
+    """
+    balanced: np.ndarray = displacement.copy()
+    for axis in (1, 2, 3):
+        balanced -= correlate1d(displacement, _SHARE, axis=axis, mode="nearest")
+    return balanced
 
 
 def unfold(displacement: Float32[np.ndarray, "3 i j k"]) -> Float32[np.ndarray, "3 i j k"]:
@@ -69,7 +79,7 @@ def unfold(displacement: Float32[np.ndarray, "3 i j k"]) -> Float32[np.ndarray, 
 
 def _folded(displacement: Float32[np.ndarray, "3 i j k"]) -> Bool[np.ndarray, "i j k"]:
     _, ni, nj, nk = displacement.shape
-    return folded(displacement, Space((ni, nj, nk), np.eye(4)))
+    return folded(displacement, Space((ni, nj, nk), np.eye(4)), at_most=_LEAST)
 
 
 def _windows(folds: Bool[np.ndarray, "i j k"]) -> Iterator[tuple[slice, slice, slice]]:

@@ -232,3 +232,20 @@ def invert_at(
         field, targets, starts, tolerance
     )
     return found
+
+
+def tetrahedra(
+    field: Float32[np.ndarray, "3 i j k"],
+) -> tuple[Float32[np.ndarray, "i j k"], Float32[np.ndarray, "i j k"]]:
+    """Give, for each voxel, the smallest of its tetrahedra's Jacobians and the sum of the negative ones.
+
+    A voxel owns the eight corners made of its edges ahead and behind, and the two middle tetrahedra of the
+    cube ahead of it. Without displacement corners have 1, middle tetrahedra 2.
+
+    Parameters
+    ----------
+    field
+        Displacement in voxels of its own grid, two voxels at least along each axis.
+    """
+    smallest, negative = backends.of_fields().tetrahedra(np.ascontiguousarray(field))
+    return smallest, negative

@@ -55,3 +55,13 @@ def at_points() -> ModuleType:
     from bidsapp.geometry.kernels.compiled import sampling
 
     return sampling
+
+
+@cache
+def of_fields() -> ModuleType:
+    """Folds of whole fields: numba, or plain numpy."""
+    if on_cpu() is reference:
+        return reference_points
+    from bidsapp.geometry.kernels.compiled import tetrahedra
+
+    return tetrahedra

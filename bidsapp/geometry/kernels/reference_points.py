@@ -1,5 +1,7 @@
 """Fields read at single points, in plain torch: the readable twin of `compiled.sampling`."""
 
+from itertools import product
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -8,6 +10,11 @@ from bidsapp.geometry.kernels.reference import sample
 
 _NEWTON_STEPS = 30
 _HALVINGS = 8
+# Corners of the middle tetrahedron in either way of splitting a cube.
+_MIDDLE: tuple[tuple[tuple[int, int, int], ...], ...] = (
+    ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)),
+    ((1, 1, 0), (0, 1, 1), (1, 0, 1), (0, 0, 0)),
+)
 
 
 def sample_vectors(field: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -60,3 +67,41 @@ def _miss(field: Tensor, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         landed = _landed(field, at)
         slopes = [torch.autograd.grad(landed[:, axis].sum(), at, retain_graph=True)[0] for axis in range(3)]
     return landed.detach() - target, torch.stack(slopes, dim=1)
+
+
+def tetrahedra(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give, for each voxel, its smallest Jacobian and the sum of its negative ones; in voxels."""
+    ahead = [np.diff(field, axis=axis + 1) for axis in range(3)]
+    for axis in range(3):
+        ahead[axis][axis] += 1
+    smallest = np.full(field.shape[1:], np.inf, dtype=np.float32)
+    negative = np.zeros(field.shape[1:], dtype=np.float32)
+    for sides in product((0, 1), repeat=3):
+        # Side 1 looks ahead from voxels [0, n - 1), side 0 back from voxels [1, n): the same differences.
+        own = tuple(slice(0, -1) if side else slice(1, None) for side in sides)
+        edges = [
+            ahead[axis][:, *(slice(None) if other == axis else own[other] for other in range(3))]
+            for axis in range(3)
+        ]
+        _note(_box(*edges), own, smallest, negative)
+    cube = (slice(0, -1),) * 3
+    for corners in _MIDDLE:
+        here = [field[:, *(slice(1, None) if up else slice(0, -1) for up in corner)] for corner in corners]
+        steps = np.subtract(corners[1:], corners[0])
+        edges = [
+            moved - here[0] + step[:, None, None, None]
+            for moved, step in zip(here[1:], steps.astype(np.float32), strict=True)
+        ]
+        _note(np.sign(np.linalg.det(steps)) * _box(*edges), cube, smallest, negative)
+    return smallest, negative
+
+
+def _box(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """Volume of the box on three edges, negative when they are left-handed."""
+    volume: np.ndarray = (a * np.cross(b, c, axis=0)).sum(axis=0)
+    return volume
+
+
+def _note(volume: np.ndarray, own: tuple[slice, ...], smallest: np.ndarray, negative: np.ndarray) -> None:
+    smallest[own] = np.minimum(smallest[own], volume)
+    negative[own] += np.minimum(volume, 0)

@@ -12,6 +12,9 @@ def _row_of_displacements(
 ) -> None:
     """Interpolate `field` (3, i, j, k) in i and j, for every coarse k."""
     _, ni, nj, nk = field.shape
+    if f_i == 0 and f_j == 0:
+        row[:] = field[:, low_i, low_j]
+        return
     up_i, up_j = min(low_i + 1, ni - 1), min(low_j + 1, nj - 1)
     w00, w01 = (1 - f_i) * (1 - f_j), (1 - f_i) * f_j
     w10, w11 = f_i * (1 - f_j), f_i * f_j
@@ -75,6 +78,9 @@ def spread_row(
     i, j = at
     ci, fi = low[0, i] - first, fraction[0, i]
     cj, fj = low[1, j], fraction[1, j]
+    if fi == 0 and fj == 0:
+        splat[:, ci, cj] += back
+        return
     di = min(ci + 1, splat.shape[1] - 1)
     dj = min(cj + 1, splat.shape[2] - 1)
     for axis in range(3):
