@@ -67,6 +67,12 @@ image:
 
 bench: .venv
 	$(BIN)/python -m benchmark.measure
+	$(BIN)/python -m benchmark.engine
+	$(BIN)/python -m benchmark.roofline
+	$(BIN)/python -m benchmark.calibration --docs docs
+	$(BIN)/python -m benchmark.group_scale
+	$(BIN)/python -m benchmark.dispatch
+	$(BIN)/python -m benchmark.faults
 	$(BIN)/python -m benchmark.summary
 	$(BIN)/python -m benchmark.figures
 	$(BIN)/python -m benchmark.readme

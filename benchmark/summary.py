@@ -48,7 +48,23 @@ class Figure:
         return f"{self.case or self.name.partition('.')[0]}.json"
 
 
+_OF_A_PRESET: tuple[tuple[str, str, str], ...] = (
+    ("dsc_mean", "Dice, mean", "1"),
+    ("assd_mm_mean", "average surface distance, mean", "mm"),
+    ("sd_log_jacobian", "spread of the log Jacobian, mean", "1"),
+    ("folded_fraction_max", "folded share of the brain, worst scan", "1"),
+    ("ndv_percent_max", "non-diffeomorphic volume, worst scan", "%"),
+    ("inverse_error_mm_p99_max", "inverse error at the 99th percentile, worst scan", "mm"),
+    ("cpu_seconds_median", "processor time on one thread, median", "s"),
+    ("peak_gib_max", "memory, worst scan", "GiB"),
+)
+
 FIGURES: tuple[Figure, ...] = (
+    *(
+        Figure(f"engine.{preset}.{key}", f"{preset}: {words}", unit, f"{preset}.{key}", f"{preset}.n_scans")
+        for preset in ("fast", "default", "best")
+        for key, words, unit in _OF_A_PRESET
+    ),
     Figure(
         "real.affine.dsc_mean", "Dice after the affine step, mean",
         "1", "aggregates.dice_affine_mean.mean", "n_subjects",

@@ -3,15 +3,12 @@
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from inspect import signature
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
 from benchmark.peers.cases import PAIRS, RACE
 from benchmark.running import ROOT
-from bidsapp.registration.deformable import align_deformable
-from bidsapp.settings import RegistrationSettings
 
 ENVIRONMENT = ROOT / ".peers"
 """Where `make peers` installs the other tools."""
@@ -70,11 +67,6 @@ class Tool:
         return [python, "-m", f"benchmark.peers.drivers.run_{self.family}", str(folder)]
 
 
-OURS_SEES: Literal["labels", "T1w and labels"] = (
-    "T1w and labels" if "images" in signature(align_deformable).parameters else "labels"
-)
-
-
 def _ours(preset: str, *, last_iterations: int | None = None) -> Tool:
     short = last_iterations is not None
     return Tool(
@@ -82,7 +74,7 @@ def _ours(preset: str, *, last_iterations: int | None = None) -> Tool:
         family="ours",
         words=f"`{preset}`" + (f", last stage {last_iterations} iterations" if short else ""),
         options={"preset": preset} | ({"last_iterations": last_iterations} if short else {}),
-        drive=OURS_SEES,
+        drive="T1w and labels",
         where="race" if short else "pairs" if preset == "best" else "all",
     )
 
@@ -100,7 +92,7 @@ def _greedy(name: str, iterations: str, *, where: Where = "pairs", **options: ob
     )
 
 
-PRESETS = ("fast", "default", "best") if hasattr(RegistrationSettings, "preset") else ("default",)
+PRESETS = ("fast", "default", "best")
 SHORT = tuple(_ours(PRESETS[0], last_iterations=number) for number in (0, 2, 5, 10, 20))
 """Ever more of the quickest preset: how soon it reaches what greedy reaches."""
 
