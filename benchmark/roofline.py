@@ -94,7 +94,7 @@ def _compile_all(module: ModuleType, device: str) -> None:
     """Call everything once on little data: compiling is no part of a measured time."""
     inputs = make_inputs(Case("little", (8, 9, 10), (15, 17, 19), (16, 18, 20)), device)
     for operation in OPERATIONS:
-        operation.call(module, inputs).double().sum().backward()
+        operation.call(module, inputs).double().sum().backward()  # type: ignore[no-untyped-call]
 
 
 def _seconds_of(operation: Operation, module: ModuleType, inputs: Inputs) -> tuple[float, float]:
