@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from bidsapp.bids.find import find_participants, find_scans
-from bidsapp.bids.load import _load_lesion_mask, fraction_inside, load_subject
+from bidsapp.bids.load import fraction_inside, load_lesion_mask, load_subject
 from bidsapp.bids.validate import validate_dataset
 from bidsapp.errors import DataError
 from bidsapp.images.nifti import read_volume
@@ -62,6 +62,6 @@ def test_manual_labels_of_either_scheme_are_loaded(description):
 @pytest.mark.parametrize("participant", ["met110", "gli003", "gli005", "gli006", "thick1"])
 def test_tumour_masks_are_binary_and_lie_in_their_scan(selection, participant):
     (scan,) = find_scans(selection, participant)
-    mask, kind, warnings = _load_lesion_mask(scan.lesion_mask)
+    mask, kind, warnings = load_lesion_mask(scan.lesion_mask)
     assert (kind, warnings) == ("binary", ())
     assert fraction_inside(mask, read_volume(scan.t1w)) == 1.0
