@@ -64,6 +64,50 @@ REFERENCES: Mapping[str, Reference] = {
             },
         ),
     ),
+    "avants2008": _article(
+        "avants2008",
+        "Avants et al., 2008",
+        "Medical Image Analysis 12(1)",
+        "26-41",
+        {
+            "author": "Avants, Brian B. and Epstein, Charles L. and Grossman, Murray and Gee, James C.",
+            "title": "Symmetric diffeomorphic image registration with cross-correlation: Evaluating "
+            "automated labeling of elderly and neurodegenerative brain",
+            "year": "2008",
+            "doi": "10.1016/j.media.2007.06.004",
+        },
+    ),
+    "milletari2016": Reference(
+        "milletari2016",
+        "Milletari et al., 2016",
+        "Milletari, F. et al. (2016). V-Net: Fully Convolutional Neural Networks for Volumetric Medical "
+        "Image Segmentation. 3DV 2016, 565-571. doi:10.1109/3DV.2016.79",
+        _bib(
+            "inproceedings",
+            "milletari2016",
+            {
+                "author": "Milletari, Fausto and Navab, Nassir and Ahmadi, Seyed-Ahmad",
+                "title": "V-Net: Fully Convolutional Neural Networks for Volumetric Medical Image "
+                "Segmentation",
+                "booktitle": "2016 Fourth International Conference on 3D Vision (3DV)",
+                "pages": "565--571",
+                "year": "2016",
+                "doi": "10.1109/3DV.2016.79",
+            },
+        ),
+    ),
+    "unser1999": _article(
+        "unser1999",
+        "Unser, 1999",
+        "IEEE Signal Processing Magazine 16(6)",
+        "22-38",
+        {
+            "author": "Unser, Michael",
+            "title": "Splines: a perfect fit for signal and image processing",
+            "year": "1999",
+            "doi": "10.1109/79.799930",
+        },
+    ),
     "fonov2011": _article(
         "fonov2011",
         "Fonov et al., 2011",
@@ -158,7 +202,8 @@ def participant_methods(methods: Mapping[str, object], *, has_lesion: bool) -> M
     ----------
     methods
         ``version`` and ``atlas`` are needed; the sentences about ``label_source``, ``spacing_mm``,
-        ``iterations``, ``smoothness_weight``, ``volume_weight`` and ``device`` appear when the key is there.
+        ``iterations``, ``smoothness_weight``, ``curvature_weight``, ``volume_weight`` and ``device`` appear
+        when the key is there. ``objective``, "overlap" if it is not, says what was lowered.
     has_lesion
         Whether there was a lesion mask.
     """
@@ -172,19 +217,20 @@ def participant_methods(methods: Mapping[str, object], *, has_lesion: bool) -> M
         "atlas or the "
         "patient took no part."
     )
+    is_paper = methods.get("objective", "overlap") == "paper"
     core = (
         "An affine transform was fitted to the structures, followed by a diffeomorphic deformation "
         "given by a "
-        f"stationary velocity field, integrated by scaling and squaring {_cite('arsigny2006')}."
+        f"stationary velocity field, integrated by scaling and squaring {_cite('arsigny2006')}; the "
+        f"displacement is a cubic B-spline {_cite('unser1999')} on the velocity's grid, and its inverse was "
+        "found by Newton steps."
         + _with(methods, "spacing_mm", "The finest velocity grid had a spacing of {} mm.")
         + _with(methods, "iterations", "The optimisation took {} iterations.")
-        + _with(methods, "smoothness_weight", "The smoothness term had the weight {}.")
+        + (_PAPER_OBJECTIVE if is_paper else _overlap_objective(methods, has_lesion=has_lesion))
     )
     if has_lesion:
         core += (
-            " A volume-preservation term kept lesions from collapsing."
-            + _with(methods, "volume_weight", "Its weight was {}.")
-            + " Lesions were separated in native space (26-connectivity) and each carried to the atlas; "
+            " Lesions were separated in native space (26-connectivity) and each carried to the atlas; "
             "the volume "
             "factor is the volume after the deformable step divided by that after the affine step."
         )
@@ -195,8 +241,31 @@ def participant_methods(methods: Mapping[str, object], *, has_lesion: bool) -> M
         "non-positive Jacobian "
         "determinant." + _with(methods, "device", "Computed on {}.")
     )
-    keys = ("wielenberg2026", "arsigny2006", "fonov2011", "fischl2002", "gorgolewski2017")
-    return _text((start, core, end), keys)
+    of_overlap = () if is_paper else ("milletari2016", "avants2008")
+    keys = ("wielenberg2026", "arsigny2006", "unser1999", *of_overlap, "fonov2011", "fischl2002")
+    return _text((start, core, end), (*keys, "gorgolewski2017"))
+
+
+_PAPER_OBJECTIVE = (
+    " The objective was that of Wielenberg et al. (2026): correlation of the label maps' distance maps, a "
+    "smoothness term and a volume-preservation term."
+)
+
+
+def _overlap_objective(methods: Mapping[str, object], *, has_lesion: bool) -> str:
+    """Write what was lowered, unless it was the paper's objective."""
+    without = ", lesions left out" if has_lesion else ""
+    kept = ", which keeps lesions from collapsing" if has_lesion else ""
+    return (
+        f" The objective was the soft Dice overlap of the structures {_cite('milletari2016')}, each weighted "
+        "by the fourth root of its volume; the squared local correlation of the T1-weighted scan with the "
+        f"template in boxes of 5 voxels along each axis{without} {_cite('avants2008')}; the mean squared "
+        "gradient and curvature of the velocity; and the variance of the log Jacobian determinant within "
+        f"each structure{kept}."
+        + _with(methods, "smoothness_weight", "The gradient had the weight {}.")
+        + _with(methods, "curvature_weight", "The curvature had the weight {} mm².")
+        + _with(methods, "volume_weight", "The volume-preservation term had the weight {}.")
+    )
 
 
 def group_methods(methods: Mapping[str, object]) -> MethodsText:
