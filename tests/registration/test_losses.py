@@ -8,6 +8,7 @@ from bidsapp.geometry import kernels
 from bidsapp.geometry.space import Space
 from bidsapp.images.volume import Volume
 from bidsapp.registration.grids import N_LABELS, pad, pair_labels
+from bidsapp.registration.losses.curvature import mean_squared_curvature
 from bidsapp.registration.losses.similarity import label_dissimilarity
 from bidsapp.registration.losses.smoothness import mean_squared_gradient
 from bidsapp.registration.losses.volume_preservation import uneven_growth
@@ -57,6 +58,34 @@ def test_permuted_axes_change_nothing(fixed: Volume) -> None:
     turned = Space((44, 40, 48), FIXED.affine @ np.eye(4)[:, [2, 0, 1, 3]])
     permuted = dissimilarity(fixed, Volume(np.ascontiguousarray(moving.data.transpose(2, 0, 1)), turned))
     assert permuted == pytest.approx(dissimilarity(fixed, moving), rel=1e-5)
+
+
+def test_structures_weigh_as_the_fourth_root_of_their_volume() -> None:
+    fixed = torch.tensor([100.0, 16.0, 81.0, 256.0], dtype=torch.float64)
+    warped = torch.tensor([100.0, 8.0, 243.0, 0.0], dtype=torch.float64)
+    overlap = torch.tensor([0.0, 6.0, 81.0, 0.0], dtype=torch.float64)
+    present = torch.tensor([False, True, True, False])
+    cost = label_dissimilarity(overlap, warped, fixed, present).item()
+    assert cost == pytest.approx(1 - (2 * 0.5 + 3 * 0.5) / (2 + 3))
+    warped[2], cost_of_half = 81.0, 1 - (2 * 0.5 + 3 * 1.0) / (2 + 3)
+    assert label_dissimilarity(overlap, warped, fixed, present).item() == pytest.approx(cost_of_half)
+
+
+@pytest.mark.parametrize("spacing_mm", [2.0, 3.0])
+def test_curvature_is_the_squared_second_derivative_per_millimetre(spacing_mm: float) -> None:
+    ni, nj, nk = 7, 8, 9
+    x_mm, y_mm, _ = spacing_mm * np.indices((ni, nj, nk))
+    zero = np.zeros_like(x_mm)
+    velocity_mm = np.stack([0.05 * x_mm**2, -0.02 * y_mm**2, zero])
+    velocity = torch.from_numpy((velocity_mm / spacing_mm).astype(np.float32))
+    expected = 0.10**2 * (ni - 2) / ni + 0.04**2 * (nj - 2) / nj  # planes at the border have no neighbour
+    assert mean_squared_curvature(velocity, spacing_mm).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_linear_velocity_is_straight() -> None:
+    i, j, k = np.indices((5, 6, 7))
+    velocity = torch.from_numpy(np.stack([i - 2 * j, 3 * k + 1, 4 * i]).astype(np.float32))
+    assert mean_squared_curvature(velocity, 2.0).item() == pytest.approx(0.0, abs=1e-10)
 
 
 def test_a_structure_that_one_map_lacks_takes_no_part(fixed: Volume) -> None:
