@@ -62,7 +62,7 @@ _OF_A_PRESET: tuple[tuple[str, str, str], ...] = (
 FIGURES: tuple[Figure, ...] = (
     *(
         Figure(f"engine.{preset}.{key}", f"{preset}: {words}", unit, f"{preset}.{key}", f"{preset}.n_scans")
-        for preset in ("fast", "default", "best")
+        for preset in ("fast", "default")
         for key, words, unit in _OF_A_PRESET
     ),
     Figure(

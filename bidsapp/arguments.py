@@ -156,8 +156,8 @@ def _add_computing(parser: argparse.ArgumentParser) -> None:
     add("-w", "--work-dir", "--work_dir", type=Path, metavar="FOLDER", help="scratch; default: in $TMPDIR")
     add("--random-seed", "--random_seed", type=_seed, default=0, metavar="N", help="default: 0")
     pace = parser.add_mutually_exclusive_group().add_argument
-    pace("--fast", dest="pace", action="store_const", const="fast", help="a third of the time, less overlap")
-    pace("--best", dest="pace", action="store_const", const="best", help="four times the time, more overlap")
+    pace("--fast", dest="pace", action="store_const", const="fast", help="quicker, less overlap")
+    pace("--best", dest="pace", action="store_const", const="best", help="slower, more overlap")
     add(
         "--objective",
         choices=("overlap", "paper"),

@@ -289,6 +289,8 @@ def draw_page(
             "iterations": len(history),
             "smoothness_weight": job.settings.registration.smoothness_weight,
             "volume_weight": job.settings.registration.volume_weight,
+            "curvature_weight": job.settings.registration.curvature_weight,
+            "objective": job.settings.registration.objective,
             "device": job.settings.device,
         },
         provenance={

@@ -77,7 +77,7 @@ _COARSE = (
     ),
     Stage(grid_mm=4.0, labels_mm=2.0, smoothing_mm=4.0, step_mm=0.5, iterations=15, image_weight=2.0),
 )
-_FINE = Stage(grid_mm=2.0, labels_mm=1.0, smoothing_mm=0.8, step_mm=1.0, iterations=38, image_weight=0.02)
+_FINE = Stage(grid_mm=2.0, labels_mm=1.0, smoothing_mm=0.8, step_mm=1.0, iterations=36, image_weight=0.02)
 _FINER = (
     Stage(grid_mm=2.0, labels_mm=2.0, smoothing_mm=1.5, step_mm=0.4, iterations=12, image_weight=1.0),
     Stage(grid_mm=1.5, labels_mm=1.0, smoothing_mm=0.8, step_mm=1.0, iterations=50, image_weight=0.01),

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from bidsapp.geometry.kernels import reference
 from bidsapp.geometry.kernels.gpu import composition, correlation, filters, images, jacobians, votes
 from bidsapp.geometry.kernels.gpu.launching import WholeSums, block_sums, launch
 from bidsapp.geometry.kernels.reference import FLAT_SHARE, STEEPNESS, standardised
@@ -183,6 +184,11 @@ def compose(outer: Tensor, inner: Tensor) -> Tensor:
 def smooth(field: Tensor, weights: Tensor) -> Tensor:
     """See `kernels.smooth`."""
     return _Smooth.apply(field, weights)
+
+
+def separable(field: Tensor, along_i: Tensor, along_j: Tensor, along_k: Tensor) -> Tensor:
+    """See `kernels.separable`: dense products suit a card."""
+    return reference.separable(field, along_i, along_j, along_k)
 
 
 def squared_differences(field: Tensor) -> Tensor:
