@@ -31,10 +31,9 @@ from bidsapp.participant import find_scan_lesions, healthy_brain, warp
 from bidsapp.registration.affine import align_affine
 from bidsapp.registration.deformable import align_deformable
 from bidsapp.registration.intensities import Intensities
-from bidsapp.settings import RegistrationSettings, Selection
+from bidsapp.settings import PRESETS, RegistrationSettings, Selection
 
 SCANS = ROOT.parent / "shared" / "data" / "scans"
-PRESETS = ("fast", "default", "best")
 FULL_SIZE = "default, whole atlas grid"
 _WHOLE_MM = 1000.0
 

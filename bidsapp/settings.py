@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from bidsapp.errors import UsageError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
@@ -65,6 +67,8 @@ class Stage:
     images_mm: float = 2.0
 
 
+PRESETS = ("fast", "default", "best")
+
 _COARSE = (
     Stage(
         grid_mm=8.0,
@@ -119,7 +123,15 @@ class RegistrationSettings:
 
     @classmethod
     def preset(cls, name: str) -> "RegistrationSettings":
-        """Give a point of the measured frontier of overlap against time: fast, default or best."""
+        """Give a point of the measured frontier of overlap against time: fast, default or best.
+
+        Raises
+        ------
+        UsageError
+            If the name is another one.
+        """
+        if name not in PRESETS:
+            raise UsageError(f"a preset must be one of {', '.join(PRESETS)}, got {name!r}")
         if name == "fast":
             coarse = tuple(replace(stage, iterations=10) for stage in _COARSE)
             return cls(stages=(*coarse, replace(_FINE, iterations=6)), field_mm=1.6)

@@ -9,6 +9,7 @@ from typing import Literal
 
 from benchmark.peers.cases import PAIRS, RACE
 from benchmark.running import ROOT
+from bidsapp.settings import PRESETS
 
 ENVIRONMENT = ROOT / ".peers"
 """Where `make peers` installs the other tools."""
@@ -92,7 +93,6 @@ def _greedy(name: str, iterations: str, *, where: Where = "pairs", **options: ob
     )
 
 
-PRESETS = ("fast", "default", "best")
 SHORT = tuple(_ours(PRESETS[0], last_iterations=number) for number in (0, 2, 5, 10, 20))
 """Ever more of the quickest preset: how soon it reaches what greedy reaches."""
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from bidsapp.errors import UsageError
 from bidsapp.settings import RegistrationSettings, RunSettings, Selection
 
 
@@ -62,3 +63,8 @@ def test_the_objective_goes_with_every_preset_and_changes_nothing_else() -> None
 def test_sloppy_beats_the_preset() -> None:
     assert run(sloppy=True, preset="best").registration == RegistrationSettings.sloppy()
     assert n_updates(RegistrationSettings.sloppy()) < n_updates(RegistrationSettings.preset("fast"))
+
+
+def test_an_unknown_preset_is_refused_by_name() -> None:
+    with pytest.raises(UsageError, match="fast, default, best, got 'slow'"):
+        RegistrationSettings.preset("slow")
