@@ -84,14 +84,13 @@ def align_deformable(  # noqa: PLR0913 - two brains, where they lie, how and whe
     padded = pad(moving)
     grid = box.space.with_spacing(settings.stages[0].grid_mm)
     velocity = torch.zeros((3, *grid.shape), device=device)
-    flow = Flow(grid, grid, settings.squaring_steps, device)
     iteration = 0
     for number, stage in enumerate(settings.stages, start=1):
         finer = box.space.with_spacing(stage.grid_mm)
         velocity, grid = refine(velocity, grid, finer), finer
         flow = Flow(grid, box.space.with_spacing(stage.labels_mm), settings.squaring_steps, device)
         objective = _objective((box, padded), start, flow, stage, settings)
-        if isinstance(objective, Objective) and images is not None:
+        if isinstance(objective, Objective) and images is not None and stage.image_weight > 0:
             found = flow(velocity)[0], grid
             objective = replace(objective, images=pair_images(images, box, stage.images_mm, start, found))
 
