@@ -119,7 +119,7 @@ def _spread(numbers: Mapping[str, Any]) -> str:
 def _number(value: object) -> str:
     """Show three digits, which is more than repeated measurements share; whole numbers in full."""
     if not isinstance(value, float) or value == 0:
-        return "n/a" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+        return "n/a" if value is None else f"{value + 0.0:g}" if isinstance(value, float) else str(value)
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:#.3g}"
 
 

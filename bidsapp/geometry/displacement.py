@@ -97,7 +97,7 @@ def non_diffeomorphic_volume_mm3(
     Liu et al. 2024, International Journal of Computer Vision 132:4170-4191. doi:10.1007/s11263-024-02047-1
     """
     _, negative = kernels.tetrahedra(_in_voxels(displacement, space))
-    return -0.5 * float(negative[mask].sum(dtype=np.float64)) / 6.0 * space.voxel_volume_mm3
+    return 0.5 * abs(float(negative[mask].sum(dtype=np.float64))) / 6.0 * space.voxel_volume_mm3
 
 
 def folded(
