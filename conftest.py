@@ -1,11 +1,16 @@
 """Names that every doctest may use, and a way around the shape checks."""
 
+import os
 from collections.abc import Iterator
 
 import jaxtyping
 import numpy as np
 import pytest
 import torch
+
+if not torch.cuda.is_available():
+    # Triton asks once, on import, whether to interpret; another test may import it before its own do.
+    os.environ["TRITON_INTERPRET"] = "1"
 
 
 @pytest.fixture(autouse=True)
