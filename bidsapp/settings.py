@@ -146,7 +146,8 @@ class RegistrationSettings:
             stages=(
                 Stage(grid_mm=8.0, labels_mm=4.0, smoothing_mm=8.0, step_mm=1.0, iterations=10),
                 Stage(grid_mm=4.0, labels_mm=2.0, smoothing_mm=4.0, step_mm=0.5, iterations=15),
-            )
+            ),
+            field_mm=2.0,
         )
 
 
