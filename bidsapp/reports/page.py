@@ -99,6 +99,13 @@ def cell(value: object, digits: int | None = None, scale: float = 1.0) -> Cell:
     return Cell(str(value), str(value), is_number=False)
 
 
+def p_cell(value: object, reason: object) -> Cell:
+    """Write a p-value, or why there is none."""
+    words = "not tested" if is_missing(reason) or not reason else str(reason)
+    key = "" if is_missing(value) else repr(float(value))  # type: ignore[arg-type]
+    return Cell(p_text(value, words), key, is_number=False)
+
+
 def table(frame: pd.DataFrame, columns: Sequence[Column]) -> Table:
     """Show the columns that the data frame has, in the order given."""
     shown = [column for column in columns if column.name in frame.columns]

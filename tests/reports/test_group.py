@@ -7,8 +7,9 @@ import pytest
 from bidsapp.errors import DataError, ShapeError
 from bidsapp.geometry.space import Space
 from bidsapp.images.volume import Volume
+from bidsapp.reports.cohort_tables import region_rows
 from bidsapp.reports.cohort_words import caveats, hemisphere_sentence, omnibus_sentence, summary_sentence
-from bidsapp.reports.group import LARGEST_PAGE_BYTES, region_rows, write_group_report
+from bidsapp.reports.group import LARGEST_PAGE_BYTES, write_group_report
 from bidsapp.statistics.clustered import FEW_PATIENTS
 from bidsapp.statistics.hemispheres import HemisphereTest
 from bidsapp.statistics.regions import ChiSquareTest
