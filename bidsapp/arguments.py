@@ -165,6 +165,14 @@ def _add_computing(parser: argparse.ArgumentParser) -> None:
         help="what the alignment lowers: the structures' overlap, or the correlation of distance maps as in "
         "Wielenberg et al. 2026; default: overlap",
     )
+    add(
+        "--location-ensemble",
+        type=_positive,
+        default=0,
+        metavar="N",
+        help="align each scan with lesions N times more, from perturbed starts: adds the scatter of each "
+        "lesion's place to location_error_mm; takes N times longer",
+    )
     add("--sloppy", action="store_true", help="coarse and quick: for tests only, never for results")
 
 
@@ -253,6 +261,7 @@ def read_settings(arguments: argparse.Namespace, environment: Mapping[str, str])
         sloppy=arguments.sloppy,
         atlas=_existing_folder(arguments.atlas, "the atlas") if arguments.atlas else None,
         group=_group_settings(arguments),
+        location_ensemble=arguments.location_ensemble,
         force=arguments.force,
         scheduler=_scheduler(arguments),
     )

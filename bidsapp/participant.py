@@ -4,7 +4,7 @@ import logging
 import shlex
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from bidsapp.metrics.measurements import STRUCTURE_COLUMNS, SUMMARY_COLUMNS, Mea
 from bidsapp.registration.affine import align_affine
 from bidsapp.registration.deformable import Convergence, align_deformable
 from bidsapp.registration.intensities import Intensities
+from bidsapp.registration.repeats import perturbed_starts
 from bidsapp.reports.participant import ParticipantPage, write_participant_report
 from bidsapp.settings import RunSettings
 
@@ -118,7 +119,8 @@ def process_participant(job: ParticipantJob) -> Mapping[str, float | int | str]:
         inverse_displacement=alignment.inverse_displacement,
         space=alignment.space,
     )
-    lesions = lesion_table(scan, alignment, atlas)
+    repeats = repeated(subject, brain, alignment, atlas, job.settings)
+    lesions = lesion_table(scan, alignment, atlas, repeats)
     save_images(job, subject, warped, alignment, atlas)
     history = save_tables(job, measurements, lesions, convergence, atlas.name)
     seconds = time.monotonic() - started
@@ -155,6 +157,26 @@ def align(
 ) -> Alignment:
     """Find where every point of the atlas lies in the patient, from the label maps and both T1w images."""
     start = align_affine(atlas.labels, brain, device=settings.device)
+    return _over_fit(subject, brain, start, atlas, settings, convergence.append)
+
+
+def repeated(
+    subject: LoadedSubject, brain: Volume, alignment: Alignment, atlas: AtlasPack, settings: RunSettings
+) -> Iterator[Alignment]:
+    """Find the alignment again from perturbed starts, as often as was asked for."""
+    n, seed = settings.location_ensemble, settings.random_seed
+    for start in perturbed_starts(alignment.affine, atlas.labels, n=n, seed=seed):
+        yield _over_fit(subject, brain, start, atlas, settings, lambda _: None)
+
+
+def _over_fit(
+    subject: LoadedSubject,
+    brain: Volume,
+    start: np.ndarray,
+    atlas: AtlasPack,
+    settings: RunSettings,
+    on_update: Callable[[Convergence], None],
+) -> Alignment:
     return align_deformable(
         atlas.labels,
         brain,
@@ -162,7 +184,7 @@ def align(
         settings.registration,
         images=Intensities(atlas.template, subject.t1w, subject.lesion_mask),
         device=settings.device,
-        on_update=convergence.append,
+        on_update=on_update,
     )
 
 

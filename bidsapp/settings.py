@@ -232,6 +232,8 @@ class RunSettings:
         Folder of the user's own atlas pack; None for the embedded one.
     group
         How the group is analysed.
+    location_ensemble
+        Alignments repeated from perturbed starts, to measure how sure places of lesions are; 0: none.
     force
         Work on scans again whose results are up to date.
     scheduler
@@ -252,6 +254,7 @@ class RunSettings:
     sloppy: bool = False
     atlas: Path | None = None
     group: GroupSettings = field(default_factory=GroupSettings)
+    location_ensemble: int = 0
     force: bool = False
     scheduler: str | None = None
 

@@ -455,3 +455,5 @@ def test_masks_in_atlas_space_are_analysed_without_the_participant_level(cohort:
     assert set(lesions["subject"]) == {"01", "02"}
     assert lesions["region"].tolist() == [structures()[1].region, structures()[3].region]
     assert any("masks in atlas space" in note for note in notes_of(settings))
+    assert any("Of 2 lesions the location error is not known" in note for note in notes_of(settings))
+    assert lesions["location_error_mm"].isna().all()

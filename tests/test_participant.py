@@ -1,5 +1,6 @@
 """The story of one scan, in the parts that need no alignment."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from bidsapp.participant import (
     find_scan_lesions,
     healthy_brain,
     process_participant,
+    repeated,
     warp,
 )
 from bidsapp.settings import RunSettings, Selection
@@ -99,6 +101,23 @@ def test_nothing_is_warped_where_there_is_no_lesion():
     )
     assert warped.lesions is None
     assert warped.affine_lesions is None
+
+
+def test_repeats_are_as_many_as_asked_for_and_start_elsewhere(monkeypatch: pytest.MonkeyPatch):
+    starts = []
+
+    def note_start(fixed, moving, start, settings, **options):
+        starts.append(start)
+        return stay()
+
+    monkeypatch.setattr("bidsapp.participant.align_deformable", note_start)
+    patient = subject(one_lesion())
+    atlas = BareAtlas(template=patient.t1w, labels=patient.labels)
+    for n in (0, 2):
+        settings = replace(job().settings, location_ensemble=n, random_seed=5)
+        assert len(list(repeated(patient, patient.labels, stay(), atlas, settings))) == n
+    assert not np.allclose(starts[0], starts[1])
+    assert np.abs(starts[0] - np.eye(4)).max() < 5
 
 
 def test_inputs_are_named_by_the_dataset_they_come_from():

@@ -37,7 +37,12 @@ SURFACES: Mapping[str, str] = {"junction": "junction_distance_mm", "pial": "pial
 """Surface to the column of the lesion table with the distance to it."""
 
 LOCATION_ERROR_MM = 1.0
-"""Standard error of a lesion's place: the paper's rounded surface distance after alignment."""
+"""Standard error of a place of which the registration says nothing: the paper's rounded surface distance."""
+
+WITHOUT_ERROR = (
+    "Of {} lesions the location error is not known (their masks were in atlas space already, or no border "
+    "lies near them): soft counts take 1 mm."
+)
 
 N_PLACES = 200_000
 N_MODEL_PLACES = 20_000
@@ -67,7 +72,8 @@ class PlaceAnalysis:
     jitter
         Sensitivity of the counts to random shifts of every centre of gravity, as in the paper.
     soft_counts
-        Counts in which each lesion belongs to regions by the probability that it lies in them.
+        Counts in which each lesion belongs to regions by the probability that it lies in them, given its
+        own location error, or 1 mm where it is not known.
     model
         Rate ratios, all explanations together.
     skipped
@@ -110,6 +116,8 @@ def analyse_places(
     regions = list(dict.fromkeys(each.region for each in structures()[1:]))
     points = lesions[CENTRE].to_numpy(np.float64)
     inside = lesions[lesions["region"].notna()]
+    errors = lesions["location_error_mm"].astype(np.float64)
+    unknown = [WITHOUT_ERROR.format(errors.isna().sum())] if errors.isna().any() else []
     return PlaceAnalysis(
         distances={surface: _distances(inside, everywhere, atlas, surface, seed) for surface in SURFACES},
         position=position_test(
@@ -125,9 +133,9 @@ def analyse_places(
         perfusion=perfusion,
         perfusion_by_site=by_site,
         jitter=jitter_table(points, partial(_regions_at, atlas=atlas), regions, stream(seed, "jitter")),
-        soft_counts=soft_region_table(points, np.full(len(points), LOCATION_ERROR_MM), atlas.labels),
+        soft_counts=soft_region_table(points, errors.fillna(LOCATION_ERROR_MM).to_numpy(), atlas.labels),
         model=_model(lesions, everywhere, atlas),
-        skipped=(*skipped, *without_perfusion),
+        skipped=(*skipped, *without_perfusion, *unknown),
     )
 
 

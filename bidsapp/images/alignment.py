@@ -74,6 +74,16 @@ class Alignment:
         start = target + kernels.sample_vectors(self.inverse_displacement, target) @ to_voxels.T
         return self.space.voxel_to_world(kernels.invert_at(self._displacement_voxels, target, start))
 
+    def round_trip_mm(self, points_mm: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, " n"]:
+        """Distance by which points of the moving world are missed on the way to the atlas and back.
+
+        There by the inverse displacement as it is kept, which other programs read; back by the displacement.
+        """
+        back = np.linalg.inv(self.affine)
+        start = points_mm @ back[:3, :3].T + back[:3, 3]
+        there = start + kernels.sample_vectors(self.inverse_displacement, self.space.world_to_voxel(start))
+        return np.asarray(np.linalg.norm(self.fixed_to_moving(there) - points_mm, axis=1))
+
     @cached_property
     def _displacement_voxels(self) -> Float32[np.ndarray, "3 i j k"]:
         in_voxels: np.ndarray = np.einsum(

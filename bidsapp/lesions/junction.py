@@ -5,19 +5,16 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
-from jaxtyping import Float64, Int64
-from scipy.spatial import KDTree
+from jaxtyping import Float64
 
 from bidsapp.atlas.seganat import structures
 from bidsapp.errors import UsageError
 from bidsapp.images.volume import Volume
+from bidsapp.lesions.faces import Faces, distances_to_faces_mm, label_faces
 from bidsapp.lesions.mapping import labels_at
 
 WHITE, GREY, BACKGROUND = "Cerebral White Matter", "Cerebral Cortex", "Background"
 VENTRICLES = ("Lateral Ventricle", "Inferior Lateral Ventricle", "3rd Ventricle", "4th Ventricle")
-
-_NEIGHBOURS = 12
-"""Of the nearest faces by midpoint, one is the nearest by surface."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +54,8 @@ SURFACES: Mapping[str, Surface] = _surfaces()
 """junction: below 0 in cerebral white matter. pial: below 0 inside the brain. ventricle: below 0 in it."""
 
 
-def surface_faces(
-    labels: Volume, surface: str = "junction"
-) -> tuple[Float64[np.ndarray, "n 3"], Int64[np.ndarray, " n"]]:
+def surface_faces(labels: Volume, surface: str = "junction") -> Faces:
     """List the voxel faces of a surface.
-
-    Faces, not voxels: a set of voxels would be two voxels thick.
 
     Parameters
     ----------
@@ -70,11 +63,6 @@ def surface_faces(
         SegAnat indices of the atlas.
     surface
         One of `SURFACES`.
-
-    Returns
-    -------
-    midpoints, axes
-        In voxel indices (fractional across the face), and the axis each face stands across.
 
     Raises
     ------
@@ -86,15 +74,10 @@ def surface_faces(
     Wielenberg et al. 2026, section 3.8.2 (distances to the junction and the corticomeningeal interface).
     """
     kind = _surface(surface)
-    one, other = (np.isin(labels.data, _indices(regions)) for regions in (kind.one, kind.other))
-    midpoints, axes = [], []
-    for axis in range(3):
-        low = tuple(slice(None, -1) if each == axis else slice(None) for each in range(3))
-        high = tuple(slice(1, None) if each == axis else slice(None) for each in range(3))
-        between = np.argwhere((one[low] & other[high]) | (other[low] & one[high]))
-        midpoints.append(between + np.eye(3)[axis] / 2)
-        axes.append(np.full(len(between), axis))
-    return np.concatenate(midpoints), np.concatenate(axes)
+    faces, one, other = label_faces(labels), _indices(kind.one), _indices(kind.other)
+    forth = np.isin(faces.low, one) & np.isin(faces.high, other)
+    back = np.isin(faces.low, other) & np.isin(faces.high, one)
+    return faces[forth | back]
 
 
 def surface_distances_mm(
@@ -121,16 +104,11 @@ def surface_distances_mm(
     kind = _surface(surface)
     if not len(points_mm):
         return np.zeros(0)
-    midpoints, axes = surface_faces(labels, surface)
-    if not len(midpoints):
+    faces = surface_faces(labels, surface)
+    if not len(faces):
         return np.full(len(points_mm), np.nan)
-    sizes = np.array(labels.space.voxel_sizes_mm)
-    points = labels.space.world_to_voxel(points_mm) * sizes
-    _, nearest = KDTree(midpoints * sizes).query(points, k=min(_NEIGHBOURS, len(midpoints)))
-    nearest = nearest.reshape(len(points), -1)
-    half = np.where(np.eye(3, dtype=bool), 0.0, sizes / 2)[axes[nearest]]
-    apart = np.maximum(np.abs(points[:, None] - midpoints[nearest] * sizes) - half, 0.0)
-    distances = np.sqrt((apart**2).sum(axis=2)).min(axis=1)
+    voxels = labels.space.world_to_voxel(points_mm)
+    distances = distances_to_faces_mm(voxels, faces, labels.space.voxel_sizes_mm)
     is_negative = np.isin(labels_at(points_mm, labels), _indices(kind.negative))
     return np.asarray(np.where(is_negative, -distances, distances))
 

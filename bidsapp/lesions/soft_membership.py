@@ -20,7 +20,8 @@ SOFT_COLUMNS: Mapping[str, str] = MappingProxyType(
     {
         "region": "Region; outside for lesions in none.",
         "n_hard": "Lesions whose measured centre lies in the region.",
-        "n_soft": "Sum over the lesions of the probability that they lie in the region.",
+        "n_soft": "Sum over the lesions of the probability that they lie in the region, given "
+        "location_error_mm (1 mm where it is not known).",
     }
 )
 

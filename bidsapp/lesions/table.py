@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from types import MappingProxyType
 
 import numpy as np
@@ -16,6 +17,7 @@ from bidsapp.images.volume import Volume
 from bidsapp.lesions.background import territories_at
 from bidsapp.lesions.instances import Lesion
 from bidsapp.lesions.junction import surface_distances_mm
+from bidsapp.lesions.location_error import BorderMisfit, location_error_mm, spread_of_centres_mm
 from bidsapp.lesions.mapping import OUTSIDE, Location, WarpedLesion, locate, warp_lesion
 from bidsapp.lesions.perfusion import lesion_perfusion
 from bidsapp.lesions.preservation import jacobian_ratio, volume_factor
@@ -41,6 +43,14 @@ LESION_COLUMNS: Mapping[str, str] = MappingProxyType(
         "point_y_mm": "The native centre of gravity, sent to the atlas as a point, towards the front.",
         "point_z_mm": "The native centre of gravity, sent to the atlas as a point, towards the top.",
         "centroid_discrepancy_mm": "Distance between both kinds of centre; n/a if nothing arrived.",
+        "location_error_mm": "Standard error of the place in the atlas along each axis: root of the sum of "
+        "the squares of (a) the median distance by which borders of structures within 15 mm of the lesion "
+        "miss those of the atlas, times 1.4826, (b) over root 3, the root mean square distance by which the "
+        "lesion's voxels are missed on the way to the atlas and back, (c) over root 3, "
+        "centroid_discrepancy_mm, (d) repeat_spread_mm, where known; n/a without borders, and for masks "
+        "that were in atlas space already.",
+        "repeat_spread_mm": "Standard deviation of the centre of gravity along each axis over alignments "
+        "repeated from perturbed starts (--location-ensemble); n/a if none was asked for.",
         "affine_volume_mm3": "Volume after the affine step: native volume over the affine's volume ratio.",
         "atlas_volume_mm3": "Volume after the deformable step, partial voxels counted in part; 0 if lost.",
         "volume_factor": "atlas_volume_mm3 / affine_volume_mm3: 1 preserved, below 1 shrunk.",
@@ -71,6 +81,11 @@ LESION_COLUMNS: Mapping[str, str] = MappingProxyType(
     }
 )
 
+_OF_REGISTRATION = (
+    *("location_error_mm", "repeat_spread_mm"),
+    *("affine_volume_mm3", "volume_factor", "jacobian_ratio"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class LesionScan:
@@ -87,7 +102,7 @@ class LesionScan:
     space
         Grid of the lesion mask.
     brain
-        Labels or mask whose non-zero voxels are brain, on any grid in the patient's world; or None.
+        SegAnat labels, guessed inside the lesions, on any grid in the patient's world; or None.
     """
 
     subject: str
@@ -97,37 +112,42 @@ class LesionScan:
     brain: Volume | None = None
 
 
-def lesion_table(scan: LesionScan, alignment: Alignment, atlas: AtlasPack) -> pd.DataFrame:
+def lesion_table(
+    scan: LesionScan, alignment: Alignment, atlas: AtlasPack, repeats: Iterable[Alignment] = ()
+) -> pd.DataFrame:
     """Measure every lesion of a scan in the patient and in the atlas.
 
     Parameters
     ----------
     scan
-        The lesions; none of them gives a table without rows.
+        The lesions; none of them gives a table without rows, and nothing is repeated.
     alignment
         From the atlas (fixed) to the patient (moving).
     atlas
         Its labels name the structures.
+    repeats
+        The same alignment found from other starts, one by one.
 
     Returns
     -------
     table
         One row a lesion; the columns are those of `LESION_COLUMNS`.
     """
-    return lesion_tables([scan], alignment, atlas)
-
-
-def lesion_tables(scans: Iterable[LesionScan], alignment: Alignment, atlas: AtlasPack) -> pd.DataFrame:
-    """Measure the lesions of several scans that share one alignment, as `lesion_table` does for one.
-
-    Scans are taken one by one, so they may be read on the way.
-    """
+    if not scan.lesions:
+        return empty_lesion_table()
+    voxels = [scan.space.voxel_to_world(each.voxels.astype(np.float64)) for each in scan.lesions]
+    borders = None
+    if scan.brain is not None:
+        borders = BorderMisfit.of(scan.brain, atlas.labels, alignment, np.concatenate(voxels))
+    spreads = spread_of_centres_mm(scan.lesions, chain([alignment], repeats))
     rows = []
-    for scan in scans:
-        for lesion in scan.lesions:
-            warped = warp_lesion(lesion, scan.space, alignment, atlas.labels.space)
-            kept = _preservation(lesion, scan, warped, alignment)
-            rows.append(_row(lesion, scan, warped, atlas) | kept)
+    for lesion, points, spread in zip(scan.lesions, voxels, spreads, strict=True):
+        warped = warp_lesion(lesion, scan.space, alignment, atlas.labels.space)
+        misfit = borders.near(points) if borders else np.nan
+        trip = float(np.sqrt((alignment.round_trip_mm(points) ** 2).mean()))
+        error = location_error_mm(misfit, trip, warped.discrepancy_mm, float(spread))
+        sure = {"location_error_mm": error, "repeat_spread_mm": float(spread)}
+        rows.append(_row(lesion, scan, warped, atlas) | sure | _preservation(lesion, scan, warped, alignment))
     return _finished(rows, atlas)
 
 
@@ -135,7 +155,8 @@ def atlas_space_table(scans: Iterable[LesionScan], atlas: AtlasPack) -> pd.DataF
     """Measure lesions whose masks are in atlas space already, as `lesion_table` does for native ones.
 
     Nothing is known of the patient's own space: native volumes and centres are those in the atlas, and how
-    well the registration kept the lesions (affine volume, volume factor, Jacobian ratio) is missing.
+    sure their places are and how well the registration kept them (affine volume, volume factor, Jacobian
+    ratio) is missing.
 
     Parameters
     ----------
@@ -149,8 +170,7 @@ def atlas_space_table(scans: Iterable[LesionScan], atlas: AtlasPack) -> pd.DataF
         for lesion in scan.lesions:
             points = scan.space.voxel_to_world(lesion.voxels.astype(np.float64))
             warped = WarpedLesion(points, lesion.volume_mm3, lesion.centre_mm)
-            unknown = dict.fromkeys(("affine_volume_mm3", "volume_factor", "jacobian_ratio"), np.nan)
-            rows.append(_row(lesion, scan, warped, atlas) | unknown)
+            rows.append(_row(lesion, scan, warped, atlas) | dict.fromkeys(_OF_REGISTRATION, np.nan))
     return _finished(rows, atlas)
 
 

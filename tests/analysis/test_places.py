@@ -82,6 +82,40 @@ def test_another_test_does_not_change_the_chance_of_this_one(places: PlaceAnalys
     assert any(sentence.startswith("Arterial territories") for sentence in without.skipped)
 
 
+def soft(errors: float | list[float]) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    lesions = cohort(4, 1).assign(location_error_mm=errors)
+    found = analyse_places(lesions, mapped_atlas(), seed=0, n_places=400)
+    return found.soft_counts.set_index("region"), found.skipped
+
+
+def test_each_lesion_is_as_soft_as_its_own_place_is_uncertain() -> None:
+    sure, notes = soft(0.0)
+    assert (sure["n_soft"] == sure["n_hard"]).all()
+    assert notes == ()
+    counts = [soft([error, 0.0, 0.0, 0.0])[0]["n_soft"] for error in (1.0, 2.0, 4.0)]
+    lost = [float((sure["n_hard"] - each).clip(lower=0).sum()) for each in counts]
+    assert 0 < lost[0] < lost[1] < lost[2] < 1
+
+
+def test_an_unknown_place_is_taken_as_a_millimetre_off_and_that_is_said() -> None:
+    unknown, notes = soft([np.nan, 0.0, np.nan, 0.0])
+    known, _ = soft([1.0, 0.0, 1.0, 0.0])
+    pd.testing.assert_frame_equal(unknown, known)
+    assert notes[0].startswith("Of 2 lesions the location error is not known")
+
+
+def test_lesions_without_a_region_take_no_part_in_tests_of_distances_and_positions() -> None:
+    """Places of chance lie in structures; so must lesions that are held against them."""
+    lesions = cohort(12, 2)
+    strays = lesions.iloc[:5].assign(region=None, subject="99", junction_distance_mm=400.0, atlas_x_mm=400.0)
+    both = pd.concat([lesions, strays], ignore_index=True)
+    alone, found = (analyse_places(each, mapped_atlas(), seed=0, n_places=400) for each in (lesions, both))
+    for surface, analysis in alone.distances.items():
+        pd.testing.assert_frame_equal(found.distances[surface].table, analysis.table)
+    assert found.position == alone.position
+    pd.testing.assert_frame_equal(found.model.table, alone.model.table)
+
+
 @pytest.mark.parametrize(("n_patients", "n_each"), [(0, 0), (1, 1), (1, 2), (2, 1)])
 def test_hardly_any_lesions_give_sections_without_invented_numbers(n_patients: int, n_each: int) -> None:
     lesions = cohort(n_patients, n_each)

@@ -30,6 +30,9 @@ class ScalingAlignment:
         back = (points_mm - self.affine[:3, 3]) @ np.linalg.inv(self.affine[:3, :3]).T
         return self.centre_mm + (back - self.centre_mm) / self.scale
 
+    def round_trip_mm(self, points_mm: np.ndarray) -> np.ndarray:
+        return np.zeros(len(points_mm))
+
     def growth_at(self, points_mm: np.ndarray) -> np.ndarray:
         return np.full(len(points_mm), self.scale**-3.0)
 

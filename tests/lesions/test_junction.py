@@ -37,9 +37,9 @@ def test_each_face_between_white_and_grey_is_found() -> None:
     space = oblique_space((4, 5, 6), (1.0, 1.2, 2.0))
     data = np.zeros(space.shape, dtype=np.uint8)
     data[1, 2, 3], data[2, 2, 3], data[1, 3, 3] = 2, 3, 10
-    midpoints, axes = surface_faces(Volume(data, space))
-    assert midpoints.tolist() == [[1.5, 2.0, 3.0]]
-    assert axes.tolist() == [0]
+    faces = surface_faces(Volume(data, space))
+    assert faces.midpoints.tolist() == [[1.5, 2.0, 3.0]]
+    assert faces.axes.tolist() == [0]
 
 
 def test_an_atlas_without_a_junction_has_no_distance() -> None:
@@ -51,7 +51,7 @@ def test_an_atlas_without_a_junction_has_no_distance() -> None:
 def test_grey_matter_of_the_cerebellum_is_no_junction() -> None:
     data = np.zeros((4, 5, 6), dtype=np.uint8)
     data[:2], data[2:] = 9, 11
-    assert len(surface_faces(Volume(data, centred_space((4, 5, 6))))[0]) == 0
+    assert len(surface_faces(Volume(data, centred_space((4, 5, 6))))) == 0
 
 
 CODES = {"junction": (1, 4), "pial": (4, 0), "ventricle": (5, 2)}
@@ -73,12 +73,11 @@ def test_every_surface_is_measured_without_half_a_voxel_of_bias(surface: str, x:
 def test_the_pial_surface_is_between_cortex_and_background_only() -> None:
     data = np.zeros((4, 5, 6), dtype=np.uint8)
     data[1], data[2], data[3] = 1, 3, 7
-    midpoints, axes = surface_faces(Volume(data, centred_space((4, 5, 6))), "pial")
-    assert len(midpoints) == 0
+    assert len(surface_faces(Volume(data, centred_space((4, 5, 6))), "pial")) == 0
     data[3] = 0
-    midpoints, axes = surface_faces(Volume(data, centred_space((4, 5, 6))), "pial")
-    assert set(midpoints[:, 0]) == {2.5}
-    assert set(axes) == {0}
+    faces = surface_faces(Volume(data, centred_space((4, 5, 6))), "pial")
+    assert set(faces.midpoints[:, 0]) == {2.5}
+    assert set(faces.axes) == {0}
 
 
 def test_an_unknown_surface_is_refused() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from bidsapp.images.volume import Volume
 from bidsapp.lesions.instances import find_lesions
-from bidsapp.lesions.table import LESION_COLUMNS, LesionScan, empty_lesion_table, lesion_table, lesion_tables
+from bidsapp.lesions.table import LESION_COLUMNS, LesionScan, empty_lesion_table, lesion_table
 from tests.lesions.conftest import BareAtlas, ScalingAlignment, ball, centred_space
 
 SPACE = centred_space((44, 30, 30))
@@ -67,14 +67,6 @@ def test_shares_of_territories_and_the_flow_are_those_of_the_whole_lesion(table:
     assert flow == pytest.approx([38.5, 42, 45.5, 1], abs=0.3)
     assert outside["perfusion_fraction"] == 0
     assert outside[["perfusion_min", "perfusion_median", "perfusion_max"]].isna().all()
-
-
-def test_several_scans_make_one_table(atlas: Any) -> None:
-    lesions = find_lesions(ball(SPACE, (-8.0, 0.5, 0.5), 3.0), "binary")
-    scans = [LesionScan(subject, None, lesions, SPACE) for subject in ("01", "02")]
-    together = lesion_tables(iter(scans), ScalingAlignment(), atlas)
-    alone = [lesion_table(scan, ScalingAlignment(), atlas) for scan in scans]
-    pd.testing.assert_frame_equal(together, pd.concat(alone, ignore_index=True))
 
 
 def test_a_scan_without_lesions_has_a_table_without_rows(atlas: Any) -> None:
