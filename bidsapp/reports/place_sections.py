@@ -194,7 +194,7 @@ def sensitivity_section(places: PlaceAnalysis) -> Section:
         "Sensitivity, no intervals: every centre of gravity is shifted at random by 1.0 ± 0.5 mm, 100 times, "
         "as in the paper. Noise added to measured places pulls counts towards neighbouring regions, so the "
         "range may leave the measured count out. The soft count gives each lesion to regions by the "
-        "probability that it lies in them, with a standard error of 1 mm."
+        "probability that it lies in them, given its own location error (1 mm where that is not known)."
     )
     return Section(
         "sensitivity", "Sensitivity", "Sensitivity to the place", (sentence,), (),
