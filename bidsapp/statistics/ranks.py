@@ -67,8 +67,7 @@ def kruskal_between_patients(
     Kruskal and Wallis 1952, J. Am. Stat. Assoc. 47:583-621. doi:10.1080/01621459.1952.10483441
     Phipson and Smyth 2010, Stat. Appl. Genet. Mol. Biol. 9:39, eq. (2). doi:10.2202/1544-6115.1585
     """
-    values, group_codes, patient_codes = _known(values, groups, patients)
-    measured = _kruskal(values, group_codes)
+    measured, ranks, group_codes, patient_codes = _measured(values, groups, patients)
     if measured.statistic is None:
         return measured
     n_patients, n_groups = int(patient_codes.max()) + 1, measured.n_groups
@@ -76,7 +75,6 @@ def kruskal_between_patients(
     group_of[patient_codes] = group_codes
     if n_patients == n_groups:
         return replace(measured, reason="each group has one patient: no permutation test")
-    ranks = rankdata(values)
     sums = np.bincount(patient_codes, ranks)
     sizes = np.bincount(patient_codes)
 
@@ -122,12 +120,10 @@ def kruskal_within_patients(
     ----------
     As for `kruskal_between_patients`.
     """
-    values, group_codes, patient_codes = _known(values, groups, patients)
-    measured = _kruskal(values, group_codes)
+    measured, ranks, group_codes, patient_codes = _measured(values, groups, patients)
     if measured.statistic is None:
         return measured
     counts = np.bincount(patient_codes)
-    ranks = rankdata(values)
     count_of = counts[patient_codes]
     slots = np.lexsort((patient_codes, count_of))
     group_sizes = np.bincount(group_codes)
@@ -144,14 +140,15 @@ def kruskal_within_patients(
     return _ranked(measured, _between(np.bincount(group_codes, ranks), group_sizes), found)
 
 
-def _known(
+def _measured(
     values: np.ndarray, groups: np.ndarray, patients: np.ndarray
-) -> tuple[Float64[np.ndarray, " n"], Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
-    """Leave out what is missing and number groups and patients."""
+) -> tuple[RankTest, Float64[np.ndarray, " n"], Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
+    """Leave out what is missing, number groups and patients, rank the values, and compare the groups."""
     known = np.isfinite(values) & pd.notna(groups)
     group_codes, _ = pd.factorize(np.asarray(groups)[known], sort=True)
     patient_codes, _ = pd.factorize(np.asarray(patients)[known], sort=True)
-    return values[known], group_codes.astype(np.int64), patient_codes.astype(np.int64)
+    measured = _kruskal(values[known], group_codes)
+    return measured, rankdata(values[known]), group_codes.astype(np.int64), patient_codes.astype(np.int64)
 
 
 def _kruskal(values: np.ndarray, group_codes: np.ndarray) -> RankTest:
