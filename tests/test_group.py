@@ -222,6 +222,50 @@ def test_a_patient_without_a_lesion_mask_does_not_count_as_free_of_lesions(cohor
     assert patients.loc["sub-02", "reason"] == "no lesion mask, or an empty one"
 
 
+def assert_no_broken_number(settings: RunSettings, report: Path) -> None:
+    """Every p-value is one, or is missing with a reason; no table, summary or page shows NaN."""
+    for path in (settings.output_dir / "group").iterdir():
+        assert not re.search(r"\bnan\b", path.read_text(), re.IGNORECASE), path.name
+    assert not re.search(r">[^<]*\bnan\b", report.read_text(), re.IGNORECASE)
+    for path in (settings.output_dir / "group").glob("*.tsv"):
+        values = load_table(path).filter(regex="p_value").apply(pd.to_numeric).to_numpy(np.float64)
+        assert ((values >= 0) & (values <= 1) | np.isnan(values)).all(), path.name
+    regions = table_of(settings, "regions_combined")
+    assert regions.loc[regions["chi2_p_value"].isna(), "reason"].notna().all()
+    assert regions.loc[regions["clustered_p_value"].isna(), "clustered_reason"].notna().all()
+
+
+@pytest.mark.usefixtures("real_page")
+@pytest.mark.parametrize("scans", [{"01": [1], "02": [3]}, {"01": [1], "02": [1]}, {"01": [], "02": [3]}])
+def test_one_or_two_lesions_of_two_patients_break_no_number(
+    cohort: Cohort, scans: dict[str, list[int]]
+) -> None:
+    settings = cohort(scans, SITES)
+    assert_no_broken_number(settings, run_group(settings))
+    assert not table_of(settings, "regions_combined")["clustered_significant"].any()
+
+
+@pytest.mark.usefixtures("real_page")
+def test_a_region_without_volume_has_a_sentence_instead_of_numbers(
+    cohort: Cohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The atlas has no putamen: nothing is expected there, but one lesion claims to lie in it."""
+    atlas, gone = toy_atlas(), structures()[11].region
+    labels = np.where(np.isin(atlas.labels.data, [11, 12]), 0, atlas.labels.data).astype(np.uint8)
+    settings = cohort({"01": [1, 1, 3], "02": [3, 11], "03": [4, 2]}, SITES)
+    without = replace(atlas, labels=Volume(labels, atlas.labels.space))
+    monkeypatch.setattr(story, "load_builtin", lambda: without)
+    assert_no_broken_number(settings, run_group(settings))
+    row = table_of(settings, "regions_combined").set_index("region").loc[gone]
+    assert (row["n_observed"], row["n_expected"]) == (1, 0)
+    numbers = ("ratio", "chi2_p_value", "exact_p_value", "clustered_p_value", "clustered_holm_p_value")
+    assert row[list(numbers)].isna().all()
+    assert "volume" in row["reason"]
+    assert "volume" in row["clustered_reason"]
+    power = table_of(settings, "power")
+    assert power.loc[power["region"] == gone, "reason"].notna().all()
+
+
 @pytest.mark.usefixtures("real_page")
 @pytest.mark.parametrize("hits", [[], [0], [1], [1, 4]])
 def test_hardly_any_lesions_give_tables_without_invented_numbers(cohort: Cohort, hits: list[int]) -> None:
@@ -235,9 +279,7 @@ def test_hardly_any_lesions_give_tables_without_invented_numbers(cohort: Cohort,
     if len([index for index in hits if index]) != 1:
         assert regions["clustered_p_value"].isna().all()
         assert regions["clustered_reason"].notna().all()
-    for path in (settings.output_dir / "group").iterdir():
-        assert not re.search(r"\bnan\b", path.read_text(), re.IGNORECASE), path.name
-    assert not re.search(r">[^<]*\bnan\b", report.read_text(), re.IGNORECASE)
+    assert_no_broken_number(settings, report)
     notes = notes_of(settings)
     assert notes[0] == "There is no participants.tsv: all patients are taken as one centre."
     assert len(notes) == 1 + any(hits)
@@ -255,9 +297,10 @@ def test_many_patients_need_no_such_warning(cohort: Cohort) -> None:
     assert notes_of(settings) == []
 
 
+@pytest.mark.usefixtures("real_page")
 def test_one_centre_has_no_comparison_of_centres(cohort: Cohort) -> None:
-    settings = cohort({"01": [1], "03": [3]}, SITES)
-    run_group(settings)
+    settings = cohort({"01": [1, 3], "03": [3]}, SITES)
+    assert_no_broken_number(settings, run_group(settings))
     summary = summary_of(settings)
     assert list(summary["strata"]) == ["combined"]
     assert summary["heterogeneity"] is None
@@ -432,9 +475,10 @@ def test_the_preset_decides_whose_verdict_leads(cohort: Cohort) -> None:
     assert "kept together" in paper
 
 
+@pytest.mark.usefixtures("real_page")
 def test_one_patient_with_half_of_all_lesions_is_named(cohort: Cohort) -> None:
-    settings = cohort({"00": [11] * 20} | {f"{number:02d}": [3] for number in range(1, 21)}, SITES)
-    run_group(settings)
+    settings = cohort({"00": [11] * 20} | {f"{number:02d}": [3] for number in range(1, 21)})
+    assert_no_broken_number(settings, run_group(settings))
     influence = table_of(settings, "influence").set_index("region")
     hit = structures()[11].region
     assert influence.loc[hit, "patient"] == "00"
