@@ -18,6 +18,22 @@ PATIENT_COLUMNS = (
     Column("dice_mean", "Mean Dice", 2),
     Column("volume_factor_median", "Median volume factor", 2),
 )
+LESION_COLUMNS = (
+    Column("subject", "Patient"),
+    Column("lesion", "Lesion"),
+    Column("site", "Site"),
+    Column("region", "Region"),
+    Column("hemisphere", "Side"),
+    Column("territory", "Territory"),
+    Column("native_volume_mm3", "Volume, mm³", 0),
+    Column("volume_factor", "Volume factor", 2),
+    Column("junction_distance_mm", "Distance to junction, mm", 1),
+    Column("atlas_x_mm", "x, mm", 1),
+    Column("atlas_y_mm", "y, mm", 1),
+    Column("atlas_z_mm", "z, mm", 1),
+)
+MOST_ROWS = 2_000
+"""Of a table on the page; its file holds all."""
 
 
 def region_rows(regions: pd.DataFrame) -> tuple[Table, tuple[int, ...]]:
@@ -68,22 +84,58 @@ def _interval_cell(low: object, high: object) -> Cell:
 
 
 def patient_table(patients: pd.DataFrame) -> Table:
-    """Write the table of patients, each used one linked to its page."""
+    """Write the table of patients, each linked to the page there is of him or her."""
     shown = table(patients, PATIENT_COLUMNS)
     place = [column.name for column in PATIENT_COLUMNS if column.name in patients.columns].index(
         "participant"
     )
     rows = []
-    for record, row in zip(patients.to_dict("records"), shown.rows, strict=True):
-        link = _page_of({str(key): value for key, value in record.items()})
+    for link, row in zip(patient_links(patients), shown.rows, strict=True):
         first = row[place]
         rows.append((*row[:place], Cell(first.text, first.key, first.is_number, link), *row[place + 1 :]))
     return Table(shown.headings, tuple(rows))
 
 
-def _page_of(record: Mapping[str, object]) -> str:
-    """Return the relative address of a patient's page, empty for those without one."""
-    report = record.get("report")
-    if isinstance(report, str) and report:
-        return quote(report)
-    return quote(f"{record['participant']}.html") if record["status"] == "used" else ""
+def patient_links(patients: pd.DataFrame) -> list[str]:
+    """Give the relative address of each patient's page, empty for those without one."""
+    reports = patients["report"] if "report" in patients.columns else [None] * len(patients)
+    return [quote(report) if isinstance(report, str) else "" for report in reports]
+
+
+def lesion_links(lesions: pd.DataFrame, patients: pd.DataFrame) -> list[str]:
+    """Give the relative address of each lesion on its patient's page, empty for those without one.
+
+    The page of a patient of several sessions is that of the first one counted; lesions of the others have
+    no link.
+    """
+    pages = dict(zip(patients["participant"], patient_links(patients), strict=True))
+    sessions = (
+        {}
+        if "session" not in patients.columns
+        else dict(
+            zip(
+                patients["participant"],
+                patients["session"].fillna("").astype(str).str.split(", ").str[0],
+                strict=True,
+            )
+        )
+    )
+    found = []
+    for row in lesions[["subject", "session", "lesion"]].to_dict("records"):
+        name = f"sub-{row['subject']}"
+        session = "" if is_missing(row["session"]) else str(row["session"])
+        page = pages.get(name, "") if session == sessions.get(name, session) else ""
+        found.append(f"{page}#lesion-{row['lesion']:.0f}" if page else "")
+    return found
+
+
+def lesion_table(lesions: pd.DataFrame, patients: pd.DataFrame) -> Table:
+    """Write the table of lesions, the largest first, each linked to its place on its patient's page."""
+    ordered = lesions.sort_values("native_volume_mm3", ascending=False).head(MOST_ROWS)
+    shown = table(ordered.assign(subject="sub-" + ordered["subject"].astype(str)), LESION_COLUMNS)
+    links = lesion_links(ordered, patients)
+    rows = [
+        (Cell(row[0].text, row[0].key, row[0].is_number, link), *row[1:])
+        for link, row in zip(links, shown.rows, strict=True)
+    ]
+    return Table(shown.headings, tuple(rows))

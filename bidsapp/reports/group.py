@@ -11,8 +11,9 @@ from bidsapp.analysis.places import PlaceAnalysis
 from bidsapp.analysis.regions import RegionAnalysis
 from bidsapp.errors import DataError, ShapeError
 from bidsapp.images.volume import Volume
+from bidsapp.reports.brain_scene import brain_scene
 from bidsapp.reports.charts import region_picture, size_picture
-from bidsapp.reports.cohort_tables import patient_table, region_rows
+from bidsapp.reports.cohort_tables import MOST_ROWS, lesion_table, patient_table, region_rows
 from bidsapp.reports.cohort_words import (
     caveats,
     hemisphere_sentence,
@@ -34,6 +35,10 @@ from bidsapp.statistics.regions import ChiSquareTest
 
 LARGEST_PAGE_BYTES = 8_000_000
 MOST_CENTRES = 12
+LESION_NEEDS = (
+    *("subject", "session", "lesion", "native_volume_mm3", "region", "hemisphere", "site"),
+    *("atlas_x_mm", "atlas_y_mm", "atlas_z_mm"),
+)
 REGION_NEEDS = (
     "region",
     "n_observed",
@@ -68,7 +73,8 @@ class GroupPage:
         ``n_lesions``; where there is one, ``site``, ``session``, ``dice_mean``, ``volume_factor_median`` and
         ``report``, the file name of the patient's page.
     lesions
-        One row a lesion of the patients used, with ``native_volume_mm3``.
+        One row a lesion of the patients used: ``subject``, ``session``, ``lesion`` (its number),
+        ``native_volume_mm3``, ``atlas_x_mm`` to ``atlas_z_mm``, ``region``, ``hemisphere`` and ``site``.
     regions
         Stratum ("combined" first, then each centre) to the table of
         `bidsapp.statistics.regions.region_table` joined with
@@ -127,7 +133,8 @@ class GroupPage:
         if not self.regions:
             raise DataError("the group page needs the regions of at least one stratum, got none")
         wanted: list[tuple[str, pd.DataFrame, tuple[str, ...]]] = [
-            ("patients", self.patients, ("participant", "status", "reason", "n_lesions"))
+            ("patients", self.patients, ("participant", "status", "reason", "n_lesions")),
+            ("lesions", self.lesions, LESION_NEEDS),
         ]
         wanted += [(f"regions of {name}", frame, REGION_NEEDS) for name, frame in self.regions.items()]
         for name, frame, columns in wanted:
@@ -199,6 +206,11 @@ def write_group_report(page: GroupPage, path: Path) -> None:
         ],
         "heterogeneity": _heterogeneity_sentence(page.heterogeneity),
         "frequency": _frequency(page),
+        "scene": brain_scene(page.template, page.labels, page.frequency, page.lesions, page.patients)
+        if len(page.lesions)
+        else None,
+        "lesions": lesion_table(page.lesions, page.patients),
+        "most_rows": MOST_ROWS,
         "sizes": size_picture(page.lesions["native_volume_mm3"], virtual=page.virtual)
         if len(page.lesions)
         else None,

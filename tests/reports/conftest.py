@@ -153,6 +153,24 @@ def regions_of(counts: pd.DataFrame) -> pd.DataFrame:
     return region_table(counts.sum(), fractions).merge(clustered_table(counts, fractions), on="region")
 
 
+def cohort_lesions(counts: pd.DataFrame, sites: pd.Series) -> pd.DataFrame:
+    """One row for each lesion counted, somewhere in the head."""
+    rng = np.random.default_rng(6)
+    rows = [
+        {"subject": str(patient).removeprefix("sub-"), "region": region, "site": sites[patient]}
+        for patient, row in counts.iterrows()
+        for region in counts.columns.repeat(row)
+    ]
+    frame = pd.DataFrame(rows)
+    places = pd.DataFrame(
+        rng.uniform(-40, 40, (len(frame), 3)), columns=[f"atlas_{axis}_mm" for axis in "xyz"]
+    )
+    side = np.where(places["atlas_x_mm"] < 0, "left", "right")
+    volumes = np.geomspace(3, 30_000, len(frame))
+    number = frame.groupby("subject").cumcount() + 1
+    return frame.assign(session=None, lesion=number, hemisphere=side, native_volume_mm3=volumes).join(places)
+
+
 @pytest.fixture(scope="session")
 def group_page(participant_page: ParticipantPage) -> GroupPage:
     """A cohort of two centres."""
@@ -166,10 +184,10 @@ def group_page(participant_page: ParticipantPage) -> GroupPage:
             "status": ["used"] * 30 + ["excluded"],
             "reason": [""] * 30 + ["no lesion mask"],
             "n_lesions": [*counts.sum(axis=1), 0],
+            "report": [*(f"{name}.html" for name in counts.index), None],
         }
     )
     volumes = pd.Series(np.linspace(1, 3, counts.shape[1]), index=counts.columns)
-    n_lesions = int(counts.to_numpy().sum())
     frequency = Volume(
         (participant_page.lesion_mask.data > 0).astype(np.float32) * 3, participant_page.template.space
     )
@@ -177,7 +195,7 @@ def group_page(participant_page: ParticipantPage) -> GroupPage:
         title="Cohort",
         virtual=False,
         patients=patients,
-        lesions=pd.DataFrame({"native_volume_mm3": np.geomspace(3, 30_000, n_lesions)}),
+        lesions=cohort_lesions(counts, sites),
         regions={
             "combined": regions_of(counts),
             "North": regions_of(counts[sites == "North"]),

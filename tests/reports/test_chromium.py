@@ -1,39 +1,15 @@
 """The pages in a real browser, from disk: no console error, tables sort, pictures flicker, paper is sane."""
 
 import re
-import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
 from matplotlib.image import imread
 
 from bidsapp.reports.group import write_group_report
 from bidsapp.reports.participant import write_participant_report
+from tests.reports.browser import CHROMIUM, browse, console, with_script
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--enable-logging=stderr",
-)
-
-
-def browse(page: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={page.parent / 'profile'}", *more, page.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-
-
-def console(result: subprocess.CompletedProcess[str]) -> list[str]:
-    return [line for line in result.stderr.splitlines() if "CONSOLE" in line]
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +19,6 @@ def pages(participant_page, group_page, tmp_path_factory):
     write_participant_report(participant_page, paths[0])
     write_group_report(group_page, paths[1])
     return paths
-
-
-def with_script(page: Path, script: str) -> Path:
-    """Copy a page with something for the browser to do at its end."""
-    copy = page.with_name(f"tried-{page.name}")
-    text = page.read_text(encoding="utf-8").replace("</body>", f"<script>{script}</script></body>")
-    copy.write_text(text, encoding="utf-8")
-    return copy
 
 
 def test_the_console_is_heard(pages):

@@ -7,7 +7,7 @@ import pytest
 from bidsapp.errors import DataError, ShapeError
 from bidsapp.geometry.space import Space
 from bidsapp.images.volume import Volume
-from bidsapp.reports.cohort_tables import region_rows
+from bidsapp.reports.cohort_tables import lesion_links, lesion_table, region_rows
 from bidsapp.reports.cohort_words import caveats, hemisphere_sentence, omnibus_sentence, summary_sentence
 from bidsapp.reports.group import LARGEST_PAGE_BYTES, write_group_report
 from bidsapp.statistics.clustered import FEW_PATIENTS
@@ -56,6 +56,44 @@ def test_patients_used_are_linked_to_their_pages_and_excluded_ones_are_not(html,
     assert "1: no lesion mask" in parse(html).text
 
 
+def test_each_lesion_leads_to_its_place_on_the_page_of_its_patient(group_page, html, parse):
+    page = parse(html)
+    links = {link["href"] for link in page.named("a")}
+    owners = group_page.lesions["subject"].astype(str)
+    assert {f"sub-{owner}.html#lesion-1" for owner in owners} <= links
+    assert sum("#lesion-" in str(link) for link in links) == len(owners)
+
+
+def test_lesions_of_a_session_without_a_page_and_of_patients_without_one_have_no_link():
+    patients = pd.DataFrame(
+        {
+            "participant": ["sub-1", "sub-2", "sub-3"],
+            "session": ["a, b", None, None],
+            "report": ["sub-1_ses-a.html", None, "sub 3#.html"],
+        }
+    )
+    lesions = pd.DataFrame(
+        {"subject": ["1", "1", "2", "3"], "session": ["a", "b", None, np.nan], "lesion": [1, 1, 1, 4]}
+    )
+    assert lesion_links(lesions, patients) == [
+        "sub-1_ses-a.html#lesion-1",
+        "",
+        "",
+        "sub%203%23.html#lesion-4",
+    ]
+
+
+def test_large_tables_are_cut_and_the_page_says_so(group_page, tmp_path, parse, monkeypatch):
+    monkeypatch.setattr("bidsapp.reports.cohort_tables.MOST_ROWS", 5)
+    monkeypatch.setattr("bidsapp.reports.group.MOST_ROWS", 5)
+    largest = group_page.lesions.sort_values("native_volume_mm3").tail(5)
+    shown = lesion_table(group_page.lesions, group_page.patients)
+    assert [row[0].text for row in shown.rows] == [f"sub-{name}" for name in largest["subject"][::-1]]
+    write_group_report(group_page, tmp_path / "group.html")
+    words = parse((tmp_path / "group.html").read_text(encoding="utf-8")).text
+    assert f"the 5 largest of {len(group_page.lesions)}" in words
+
+
 def test_a_missing_p_value_comes_with_its_reason(html, parse):
     text = parse(html).text
     assert "nan" not in text.lower().split()
@@ -74,11 +112,13 @@ def test_hostile_words_stay_words(group_page, tmp_path, parse):
     patients = group_page.patients.assign(site=HOSTILE, participant=HOSTILE)
     patients["report"] = "javascript:alert(1)"
     patients.loc[30, "reason"] = HOSTILE
+    lesions = group_page.lesions.assign(site=HOSTILE, region=HOSTILE, hemisphere=HOSTILE, session=HOSTILE)
     strata = dict(zip(("combined", HOSTILE), list(group_page.regions.values())[:2], strict=True))
     page = replace(
         group_page,
         title=HOSTILE,
         patients=patients,
+        lesions=lesions,
         regions=strata,
         warnings=(HOSTILE,),
         methods={"version": HOSTILE, "atlas": HOSTILE},
@@ -86,7 +126,7 @@ def test_hostile_words_stay_words(group_page, tmp_path, parse):
     )
     write_group_report(page, tmp_path / "group.html")
     seen = parse((tmp_path / "group.html").read_text(encoding="utf-8"))
-    assert len(seen.named("script")) == 1
+    assert seen.named("script") == [{"type": "application/json", "id": "scene"}, {}]
     assert all("onerror" not in attributes for _, attributes in seen.elements)
     assert not any((link["href"] or "").startswith("javascript:") for link in seen.named("a"))
     assert seen.text.count("<script>alert('x')</script>") >= 6
