@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
+from scipy.stats import chi2
 
 from benchmark.centres import TRUE_NATIVE, match_lesions
 from benchmark.outcomes import complaints, describe, lesion_rows, registration_rows, sum_up
@@ -157,7 +158,10 @@ def collect_virtual(bids: Path, out: Path, ended: Ended) -> dict[str, object]:
             "affine_error_mm": _apart(_affine_only(found, truth, out), true_mm),
         }
     ).round(4)
-    names = found[["scan", "lesion", "diameter_mm"]].assign(structure=truth["atlas_structure"])
+    estimated = found["location_error_mm"].astype(np.float64)
+    names = found[["scan", "lesion", "diameter_mm", "location_error_mm"]].assign(
+        structure=truth["atlas_structure"]
+    )
     rows = registration_rows(out)
     n_subjects = found["subject"].nunique()
     return {
@@ -166,9 +170,31 @@ def collect_virtual(bids: Path, out: Path, ended: Ended) -> dict[str, object]:
         "n_scans": len(rows),
         "n_lesions": len(found),
         "errors": {str(name): describe(errors[name].to_numpy(np.float64)) for name in errors},
+        "location": calibrated(errors["centre_error_mm"].to_numpy(np.float64), estimated.to_numpy()),
         "lesions": pd.concat([names, errors], axis=1).to_dict("records"),
         "aggregates": sum_up(rows),
         "run": asdict(ended),
+    }
+
+
+def calibrated(true_mm: np.ndarray, estimated_mm: np.ndarray) -> dict[str, float | int]:
+    """Hold true errors (distances) against estimated standard errors along each axis; unknown ones left out.
+
+    Returns
+    -------
+    summary
+        Both as root mean square along one axis, and the share of lesions within the estimated 95 % ball.
+    """
+    known = np.isfinite(estimated_mm)
+    true_mm, estimated_mm = true_mm[known], estimated_mm[known]
+    if not known.any():
+        return {"n": 0}
+    within = true_mm <= estimated_mm * np.sqrt(chi2.ppf(0.95, 3))
+    return {
+        "n": int(known.sum()),
+        "true_rms_mm": round(float(np.sqrt((true_mm**2).mean() / 3)), 4),
+        "estimated_rms_mm": round(float(np.sqrt((estimated_mm**2).mean())), 4),
+        "coverage_95": round(float(within.mean()), 4),
     }
 
 

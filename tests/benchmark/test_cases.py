@@ -12,6 +12,7 @@ from benchmark.cases import (
     Bench,
     CaseSkippedError,
     add_unlabelled,
+    calibrated,
     collect_real,
     collect_virtual,
     measure_demo,
@@ -124,7 +125,7 @@ def test_errors_of_centres_are_distances_in_the_atlas(
     path = output_path(out, "01", {}, Kind.FIXED_TO_MOVING, ATLAS)
     write_fixed_to_moving(oblique, still, space, path, ATLAS)
     found = pd.DataFrame(index=range(2), columns=list(LESION_COLUMNS)).assign(
-        subject="01", lesion=[1, 2], diameter_mm=5.0
+        subject="01", lesion=[1, 2], diameter_mm=5.0, location_error_mm=[0.5, np.nan]
     )
     truth = pd.DataFrame({"participant_id": "sub-01", "session_id": None, "lesion": [1, 2]})
     for axis, name in enumerate("xyz"):
@@ -135,10 +136,25 @@ def test_errors_of_centres_are_distances_in_the_atlas(
     save_table(found, output_path(out, "01", {}, Kind.LESION_METRICS, ATLAS), LESION_COLUMNS)
     save_table(truth.assign(atlas_structure="Putamen"), bids / TRUTH_FOLDER / "lesions.tsv", TRUTH_COLUMNS)
     monkeypatch.setattr(cases, "registration_rows", lambda _: [{"scan": "sub-01"}])
-    result = pd.DataFrame(collect_virtual(bids, out, ENDED)["lesions"])
+    collected = collect_virtual(bids, out, ENDED)
+    assert collected["location"]["n"] == 1
+    result = pd.DataFrame(collected["lesions"])
     by_affine = (native - oblique[:3, 3]) @ np.linalg.inv(oblique[:3, :3]).T
     assert result["centre_error_mm"].tolist() == [2.0, 0.5]
     assert result["point_error_mm"].tolist() == [0.0, 0.0]
     np.testing.assert_allclose(
         result["affine_error_mm"], np.linalg.norm(by_affine - atlas, axis=1), atol=1e-3
     )
+
+
+def test_estimated_errors_are_held_against_true_ones() -> None:
+    """Along each axis 2 mm where 1 mm was estimated: the ball of 95 % has a radius of 2.8 mm."""
+    true = np.array([2.0, 2.0, 2.0, 4.0]) * np.sqrt(3)
+    found = calibrated(true, np.array([1.0, 2.0, np.nan, 4.0]))
+    assert found == {
+        "n": 3,
+        "true_rms_mm": pytest.approx(np.sqrt(8), abs=1e-4),
+        "estimated_rms_mm": pytest.approx(np.sqrt(7), abs=1e-4),
+        "coverage_95": pytest.approx(2 / 3, abs=1e-4),
+    }
+    assert calibrated(true, np.full(4, np.nan)) == {"n": 0}
