@@ -4,11 +4,12 @@
 #   container/without-docker.sh size                      of the image, in MiB
 #   container/without-docker.sh show FORMAT               what is written about the image (podman inspect)
 #   container/without-docker.sh read FILE                 of the image
-#   container/without-docker.sh signal NAME NUMBER        to the run by podman that METSATLAS_NAME named so
+#   container/without-docker.sh signal NAME NUMBER        to a run that METSATLAS_PODMAN="--name NAME" named so
 #   container/without-docker.sh oci IN OUT [ARGUMENT ...]         run it by podman and runc
 #   container/without-docker.sh apptainer IN OUT [ARGUMENT ...]   run it as Apptainer would
 # Both run as user 12345, without a network, on a read-only root, IN read-only at /data, OUT at /out.
-# Images are kept in METSATLAS_IMAGE_STORE (default /var/tmp/metsatlas-images).
+# Images are kept in METSATLAS_IMAGE_STORE (default /var/tmp/metsatlas-images); METSATLAS_PODMAN holds further
+# options of podman run.
 set -euo pipefail
 HERE="$(cd "$(dirname "$0")/.." && pwd)"
 STORE="${METSATLAS_IMAGE_STORE:-/var/tmp/metsatlas-images}"
@@ -63,7 +64,7 @@ send_signal() { podman_here kill --signal "$2" "$1"; }
 oci() {
   local in="$1" out="$2"
   shift 2
-  podman_here run --rm ${METSATLAS_NAME:+--name "$METSATLAS_NAME"} --network none --ulimit host --read-only \
+  podman_here run --rm ${METSATLAS_PODMAN:-} --network none --ulimit host --read-only \
     --user 12345:12345 \
     --volume "$in:/data:ro" --volume "$out:/out" "$IMAGE" "$@"
 }
@@ -88,5 +89,5 @@ case "${1:-}" in
   build | size | show | oci | apptainer) "$@" ;;
   read) read_file "$2" ;;
   signal) send_signal "$2" "$3" ;;
-  *) sed -n '2,12s/^# //p' "$0"; exit 64 ;;
+  *) sed -n '2,13s/^# //p' "$0"; exit 64 ;;
 esac

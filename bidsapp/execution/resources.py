@@ -6,6 +6,7 @@ from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 from bidsapp.errors import OutputError
+from bidsapp.execution.kernels import choose_processor, kernel_cache
 
 _CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
 _CGROUP_V1 = Path("/sys/fs/cgroup/cpu")
@@ -14,6 +15,7 @@ _CACHES = {
     "MPLCONFIGDIR": "matplotlib",
     "XDG_CACHE_HOME": "cache",
     "TORCHINDUCTOR_CACHE_DIR": "inductor",
+    "TRITON_CACHE_DIR": "triton",
     "DENO_DIR": "deno",
 }
 
@@ -111,4 +113,7 @@ def prepare_environment(environment: MutableMapping[str, str], *, work_dir: Path
         make_scratch(kernels)
     except OutputError:  # /tmp may be read-only; then the kernels go where everything else goes
         kernels = work_dir
-    environment.setdefault("NUMBA_CACHE_DIR", str(kernels / "numba"))
+    if "numba" not in sys.modules:
+        choose_processor(environment)
+    if "NUMBA_CACHE_DIR" not in environment:
+        environment["NUMBA_CACHE_DIR"] = str(kernel_cache(kernels))

@@ -27,12 +27,20 @@ def nothing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("way", PLACES)
 def test_the_virtual_cohort_runs_through_both_levels(
-    container: Container, bids: Path, tmp_path_factory: pytest.TempPathFactory, way: str
+    container: Container,
+    bids: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    way: str,
 ) -> None:
     out = writable(tmp_path_factory.mktemp(way) / "out")
     before = {path: path.stat().st_mtime_ns for path in bids.rglob("*")}
+    monkeypatch.setenv("METSATLAS_PODMAN", "--env NUMBA_DEBUG_CACHE=1")
     run = container(way, bids, out, *PLACES[way], "participant", "group", "--sloppy")
     assert run.returncode == 0, run.stderr
+    if way == "oci":  # the image brings every kernel along, compiled
+        assert "data loaded from '/tmp/metsatlas-12345/numba-" in run.stdout
+        assert re.findall(r"data saved to .*", run.stdout) == []
     assert run.stderr.splitlines()[-1] == "metsatlas finished: 3 ok, 0 failed, 0 skipped, group ok; exit 0"
     files = [path for path in out.rglob("*") if path.is_file()]
     names = sorted(re.sub(RUN_ID, "RUN", path.relative_to(out).as_posix()) for path in files)
@@ -79,7 +87,7 @@ def test_stopping_the_container_stops_the_app(container: Container, bids: Path, 
     command = [SCRIPT, "oci", bids, nothing, "/data", "/out", "participant", "--skip-bids-validation"]
     name = f"metsatlas-stop-{os.getpid()}"
     run = subprocess.Popen(
-        command, env={**os.environ, "METSATLAS_NAME": name}, stderr=subprocess.PIPE, text=True
+        command, env={**os.environ, "METSATLAS_PODMAN": f"--name {name}"}, stderr=subprocess.PIPE, text=True
     )
     assert run.stderr is not None
     assert run.stderr.readline().startswith("metsatlas ")
