@@ -64,6 +64,18 @@ def test_the_patient_may_lie_on_any_grid() -> None:
     assert misfit(shifted((3.0, 0, 0)), labels) == pytest.approx(3.0, abs=0.3)
 
 
+def test_one_brain_on_two_turned_grids_of_a_millimetre_misses_a_fifth_of_a_millimetre() -> None:
+    """What voxels alone do to borders: docs/places.md tells it."""
+    found = [round_brain(space) for space in (SPACE, oblique_space((70, 71, 72), (1.0, 1.0, 1.0)))]
+    voxels = SPACE.voxel_to_world(np.argwhere(ball(SPACE, (3.0, 2.0, 0.0), 2.0).data).astype(float))
+    assert 0.1 < BorderMisfit.of(found[1], found[0], shifted((0, 0, 0)), voxels).near(voxels) < 0.25
+
+
+def round_brain(space: Space) -> Volume:
+    far = np.linalg.norm(space.voxel_centres_mm(), axis=1).reshape(space.shape)
+    return Volume(np.select([far < 8, far < 14.3, far < 18.6], [5, 1, 3], default=0).astype(np.uint8), space)
+
+
 def test_a_structure_that_the_atlas_does_not_have_counts_as_far_away() -> None:
     other = slabs(SPACE)
     renamed = Volume(np.where(other.data > 0, other.data + 10, 0).astype(np.uint8), SPACE)
