@@ -255,6 +255,7 @@ def test_every_choice_arrives(
         *("-d", f"freesurfer={tmp_path / 'trees'}", tmp_path / "masks"),
         *("--bids-filter-file", filters),
         *("--omp-nthreads", "3", "-w", tmp_path / "work", "--random-seed", "7", "--sloppy"),
+        *("--location-ensemble", "4"),
     )
     assert status == 0
     settings = worked[0].settings
@@ -264,6 +265,7 @@ def test_every_choice_arrives(
     assert settings.selection.filters["t1w"] == {"acquisition": None}
     assert settings.work_dir == tmp_path / "work"
     assert (settings.n_threads, settings.random_seed, settings.sloppy) == (3, 7, True)
+    assert settings.location_ensemble == 4
     assert (settings.device, settings.n_processes, settings.atlas) == ("cpu", 1, None)
 
 
@@ -311,6 +313,7 @@ def test_options_may_stand_between_the_levels(
         (["--frobnicate"], 64, "unrecognized arguments: --frobnicate"),
         (["--particip", "01"], 64, "unrecognized arguments"),
         (["--nprocs", "0"], 64, "a whole number from 1 is needed, got '0'"),
+        (["--location-ensemble", "0"], 64, "a whole number from 1 is needed, got '0'"),
         (["--omp-nthreads", "many"], 64, "a whole number from 1 is needed, got 'many'"),
         (["--random-seed", "-1"], 64, "random-seed"),
         (["--shard", "0/2"], 64, "--shard must be I/N with I from 1 to N, such as 2/8, or slurm, got '0/2'"),
