@@ -81,7 +81,7 @@ _COARSE = (
     ),
     Stage(grid_mm=4.0, labels_mm=2.0, smoothing_mm=4.0, step_mm=0.5, iterations=15, image_weight=2.0),
 )
-_FINE = Stage(grid_mm=2.0, labels_mm=1.0, smoothing_mm=0.8, step_mm=1.0, iterations=36, image_weight=0.02)
+_FINE = Stage(grid_mm=2.0, labels_mm=1.0, smoothing_mm=0.8, step_mm=1.0, iterations=32, image_weight=0.02)
 _FINER = (
     Stage(grid_mm=2.0, labels_mm=2.0, smoothing_mm=1.5, step_mm=0.4, iterations=12, image_weight=1.0),
     Stage(grid_mm=1.5, labels_mm=1.0, smoothing_mm=0.8, step_mm=1.0, iterations=50, image_weight=0.01),
@@ -136,7 +136,7 @@ class RegistrationSettings:
             coarse = tuple(replace(stage, iterations=10) for stage in _COARSE)
             return cls(stages=(*coarse, replace(_FINE, iterations=6)), field_mm=1.6)
         if name == "best":
-            return cls(stages=(*_COARSE, *_FINER), curvature_weight=0.1, volume_weight=0.1)
+            return cls(stages=(*_COARSE, *_FINER), curvature_weight=0.06, volume_weight=0.1, field_mm=0.625)
         return cls()
 
     @classmethod

@@ -156,7 +156,7 @@ def _both_directions(
     Displacements are rounded to a thousandth of a millimetre, which halves their files; after that, too,
     nothing folds.
     """
-    there = unfold(balance(flow(velocity)[1].cpu().numpy()))
+    there = unfold(flow(velocity)[1].cpu().numpy())
     back = unfold(balance(invert(there, start=flow(-velocity)[1].cpu().numpy())))
     to_world = flow.fine.affine[:3, :3]
     displacement, inverse = (

@@ -16,6 +16,9 @@ _log = logging.getLogger(__name__)
 _SHARE = np.array([1, -2, 1], dtype=np.float32) / 12
 _LEAST = 0.01
 _ROUNDS = 20
+_ATTEMPTS = 100
+_PATIENCE = 8
+_SIGMA_VOXELS = 0.7
 _BLOCK = 12
 _SLAB_VOXELS = 1_000_000
 
@@ -90,11 +93,16 @@ def _windows(folds: Bool[np.ndarray, "i j k"]) -> Iterator[tuple[slice, slice, s
 
 
 def _unfold_window(displacement: Float32[np.ndarray, "3 i j k"]) -> None:
-    """Calm a part of a displacement in place; its border, which the next window shares, hardly moves."""
-    for attempt in range(_ROUNDS):
-        folds = _folded(displacement)
-        if not folds.any():
+    """Calm a part of a displacement in place; its border, which the next window shares, hardly moves.
+
+    First at the folded voxels alone, and further around them only where that is not enough: folds lie in the
+    smallest structures, whose few voxels a wide blur would move out of place.
+    """
+    for attempt in range(_ATTEMPTS):
+        near = _folded(displacement)
+        if not near.any():
             return
-        near = binary_dilation(folds, iterations=1 + attempt // 4)
+        if attempt >= _PATIENCE:
+            near = binary_dilation(near, iterations=attempt // _PATIENCE)
         for part in displacement:
-            part[near] += 0.5 * (gaussian_filter(part, 1.0)[near] - part[near])
+            part[near] += 0.5 * (gaussian_filter(part, _SIGMA_VOXELS)[near] - part[near])

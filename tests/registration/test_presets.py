@@ -24,8 +24,7 @@ def n_updates(settings: RegistrationSettings) -> int:
 def test_presets_go_from_fewer_updates_on_coarser_grids_to_more_on_finer_ones() -> None:
     fast, default, best = (RegistrationSettings.preset(name) for name in ("fast", "default", "best"))
     assert n_updates(fast) < n_updates(default) < n_updates(best)
-    assert fast.field_mm == 1.6
-    assert default.field_mm == best.field_mm == 0.8
+    assert fast.field_mm > default.field_mm > best.field_mm
     assert (
         [stage.grid_mm for stage in fast.stages] == [stage.grid_mm for stage in default.stages] == [8, 4, 2]
     )
