@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 _SHARE = np.array([1, -2, 1], dtype=np.float32) / 12
 _LEAST = 0.01
 _ROUNDS = 20
-_ATTEMPTS = 100
+_ATTEMPTS = 40
 _PATIENCE = 8
 _SIGMA_VOXELS = 0.7
 _BLOCK = 12
