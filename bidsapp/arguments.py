@@ -10,7 +10,7 @@ from typing import NoReturn
 from bidsapp.errors import AnalysisLevelError, DataError, MissingInputError, UsageError
 from bidsapp.execution.device import POLICIES
 from bidsapp.execution.resources import available_cpus, scratch_folder
-from bidsapp.settings import Contrast, GroupSettings, RunSettings, Selection
+from bidsapp.settings import LESION_HANDLINGS, Contrast, GroupSettings, RunSettings, Selection
 
 LEVELS = ("participant", "group")
 
@@ -173,6 +173,27 @@ def _add_computing(parser: argparse.ArgumentParser) -> None:
         help="align each scan with lesions N times more, from perturbed starts: adds the scatter of each "
         "lesion's place to location_error_mm; takes N times longer",
     )
+    add(
+        "--parameterisation",
+        choices=("field", "network"),
+        default="field",
+        help="what is moved so that the objective falls: the velocity itself, or the weights of a network "
+        "that gives it as in Wielenberg et al. 2026; default: field",
+    )
+    add(
+        "--initial-model",
+        type=_model,
+        metavar="FILE|none",
+        help="begin with a general model of metsatlas-train; default: none",
+    )
+    add(
+        "--lesion-handling",
+        choices=LESION_HANDLINGS,
+        default="auto",
+        help="mask: lesions under a mask keep the size of their surroundings; volume: masks do not steer, "
+        "every structure grows evenly; none: neither; default: auto, the mask where there is one, else the "
+        "volume",
+    )
     add("--sloppy", action="store_true", help="coarse and quick: for tests only, never for results")
 
 
@@ -186,6 +207,10 @@ def _seed(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(f"a whole number from 0 to 4294967295 is needed, got {text!r}")
     return int(text)
+
+
+def _model(text: str) -> Path | None:
+    return None if text == "none" else Path(text).resolve()
 
 
 def _contrast(text: str) -> Contrast:
@@ -258,6 +283,9 @@ def read_settings(arguments: argparse.Namespace, environment: Mapping[str, str])
         random_seed=arguments.random_seed,
         preset=arguments.pace or "default",
         objective=arguments.objective,
+        parameterisation=arguments.parameterisation,
+        initial_model=arguments.initial_model,
+        lesion_handling=arguments.lesion_handling,
         sloppy=arguments.sloppy,
         atlas=_existing_folder(arguments.atlas, "the atlas") if arguments.atlas else None,
         group=_group_settings(arguments),

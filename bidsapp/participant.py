@@ -24,6 +24,7 @@ from bidsapp.bids.transforms import write_fixed_to_moving, write_moving_to_fixed
 from bidsapp.execution.lock import hold
 from bidsapp.images.alignment import Alignment
 from bidsapp.images.volume import Volume
+from bidsapp.lesions.handling import Guide, guide, settle_handling
 from bidsapp.lesions.healing import heal_labels
 from bidsapp.lesions.instances import find_lesions, instance_map
 from bidsapp.lesions.mapping import warped_instances
@@ -45,6 +46,13 @@ CONVERGENCE_COLUMNS: Mapping[str, str] = {
     "image_dissimilarity": "Weighted: one minus the mean local correlation of the intensities.",
     "smoothness": "Weighted mean squared gradient and curvature of the velocity.",
     "volume_preservation": "Weighted variance of the log Jacobian determinant within each structure.",
+    "lesion_preservation": "Weighted squared log Jacobian of lesions against the growth of their rings.",
+}
+
+_HANDLED: Mapping[str, str] = {
+    "mask": "lesions were left out of the comparison and keep the size of their surroundings",
+    "volume": "no mask steered the alignment; every structure keeps its volume even",
+    "none": "nothing was done to keep lesions as large as they are",
 }
 
 
@@ -109,7 +117,7 @@ def process_participant(job: ParticipantJob) -> Mapping[str, float | int | str]:
     brain = healthy_brain(subject)
     scan = find_scan_lesions(subject, brain)
     convergence: list[Convergence] = []
-    alignment = align(subject, brain, atlas, job.settings, convergence)
+    alignment = align(subject, atlas, job.settings, convergence)
     warped = warp(subject, scan, alignment, atlas)
     measurements = measure(
         atlas.labels,
@@ -119,7 +127,7 @@ def process_participant(job: ParticipantJob) -> Mapping[str, float | int | str]:
         inverse_displacement=alignment.inverse_displacement,
         space=alignment.space,
     )
-    repeats = repeated(subject, brain, alignment, atlas, job.settings)
+    repeats = repeated(subject, alignment, atlas, job.settings)
     lesions = lesion_table(scan, alignment, atlas, repeats)
     save_images(job, subject, warped, alignment, atlas)
     history = save_tables(job, measurements, lesions, convergence, atlas.name)
@@ -149,29 +157,27 @@ def find_scan_lesions(subject: LoadedSubject, brain: Volume) -> LesionScan:
 
 
 def align(
-    subject: LoadedSubject,
-    brain: Volume,
-    atlas: AtlasPack,
-    settings: RunSettings,
-    convergence: list[Convergence],
+    subject: LoadedSubject, atlas: AtlasPack, settings: RunSettings, convergence: list[Convergence]
 ) -> Alignment:
     """Find where every point of the atlas lies in the patient, from the label maps and both T1w images."""
-    start = align_affine(atlas.labels, brain, device=settings.device)
-    return _over_fit(subject, brain, start, atlas, settings, convergence.append)
+    guided = guide(subject.labels, subject.lesion_mask, settings.lesion_handling)
+    start = align_affine(atlas.labels, guided.labels, device=settings.device)
+    return _over_fit(subject, guided, start, atlas, settings, convergence.append)
 
 
 def repeated(
-    subject: LoadedSubject, brain: Volume, alignment: Alignment, atlas: AtlasPack, settings: RunSettings
+    subject: LoadedSubject, alignment: Alignment, atlas: AtlasPack, settings: RunSettings
 ) -> Iterator[Alignment]:
     """Find the alignment again from perturbed starts, as often as was asked for."""
     n, seed = settings.location_ensemble, settings.random_seed
+    guided = guide(subject.labels, subject.lesion_mask, settings.lesion_handling)
     for start in perturbed_starts(alignment.affine, atlas.labels, n=n, seed=seed):
-        yield _over_fit(subject, brain, start, atlas, settings, lambda _: None)
+        yield _over_fit(subject, guided, start, atlas, settings, lambda _: None)
 
 
 def _over_fit(
     subject: LoadedSubject,
-    brain: Volume,
+    guided: Guide,
     start: np.ndarray,
     atlas: AtlasPack,
     settings: RunSettings,
@@ -179,10 +185,10 @@ def _over_fit(
 ) -> Alignment:
     return align_deformable(
         atlas.labels,
-        brain,
+        guided.labels,
         start,
         settings.registration,
-        images=Intensities(atlas.template, subject.t1w, subject.lesion_mask),
+        images=Intensities(atlas.template, subject.t1w, guided.lesions),
         device=settings.device,
         on_update=on_update,
     )
@@ -212,6 +218,7 @@ def save_images(
         write_dataset_files(selection.bids_dir, output_dir, selection.derivatives)
     name, onto = atlas.name, atlas.template.space
     virtual = {"Virtual": True} if is_virtual(selection.bids_dir) else {}
+    handling = _lesion_handling(job)
 
     def note(kind: Kind) -> dict[str, object]:
         used = [job.files.t1w]
@@ -219,7 +226,8 @@ def save_images(
             used = [job.files.labels]
         elif "LESION" in kind.name and job.files.lesion_mask:
             used = [job.files.lesion_mask]
-        return {**image_sidecar(kind, name, onto, [_source(job, path) for path in used]), **virtual}
+        sources = [_source(job, path) for path in used]
+        return {**image_sidecar(kind, name, onto, sources), **virtual, "LesionHandling": handling}
 
     save_volume(warped.t1w, _path(job, Kind.WARPED_T1W, name), note(Kind.WARPED_T1W))
     save_structures(warped.labels, _path(job, Kind.STRUCTURES, name), note(Kind.STRUCTURES))
@@ -279,11 +287,15 @@ def draw_page(
     subject, scan, warped, alignment = images
     measurements, lesions, history = tables
     root = job.settings.selection.bids_dir
+    handling = _lesion_handling(job)["Method"]
     inputs = [("T1w", _relative(job.files.t1w, root), "; ".join(job.files.notes))]
     if job.files.labels:
         inputs.append(("anatomical labels", _relative(job.files.labels, root), ""))
     if job.files.lesion_mask:
-        inputs.append(("lesion mask", _relative(job.files.lesion_mask, root), subject.lesion_mask_kind))
+        path = _relative(job.files.lesion_mask, root)
+        inputs.append(("lesion mask", path, f"{subject.lesion_mask_kind}; {_HANDLED[handling]}"))
+    else:
+        inputs.append(("lesion mask", "none", _HANDLED[handling]))
     return ParticipantPage(
         title=scan_name(job.files.subject, job.files.entities).replace("_", " "),
         virtual=is_virtual(root),
@@ -326,6 +338,13 @@ def draw_page(
         displacement_mm=alignment.displacement,
         affine=alignment.affine,
     )
+
+
+def _lesion_handling(job: ParticipantJob) -> dict[str, str]:
+    """Say how lesions were handled, and by which mask."""
+    mask = job.files.lesion_mask
+    method = settle_handling(job.settings.lesion_handling, has_mask=mask is not None)
+    return {"Method": method, **({"Mask": _source(job, mask)} if mask and method == "mask" else {})}
 
 
 def _scan(job: ParticipantJob) -> tuple[Path, str, Mapping[str, str]]:

@@ -68,6 +68,7 @@ class Stage:
 
 
 PRESETS = ("fast", "default", "best")
+LESION_HANDLINGS = ("auto", "mask", "volume", "none")
 
 _COARSE = (
     Stage(
@@ -82,6 +83,8 @@ _COARSE = (
     Stage(grid_mm=4.0, labels_mm=2.0, smoothing_mm=4.0, step_mm=0.5, iterations=15, image_weight=2.0),
 )
 _FINE = Stage(grid_mm=2.0, labels_mm=1.0, smoothing_mm=0.8, step_mm=1.0, iterations=32, image_weight=0.02)
+_NETWORK = Stage(grid_mm=4.0, labels_mm=2.0, smoothing_mm=4.0, step_mm=0.5, iterations=100, image_weight=2.0)
+_SLOPPY_NETWORK = replace(_NETWORK, grid_mm=8.0, labels_mm=4.0, images_mm=4.0, iterations=10)
 _FINER = (
     Stage(grid_mm=2.0, labels_mm=2.0, smoothing_mm=1.5, step_mm=0.4, iterations=12, image_weight=1.0),
     Stage(grid_mm=1.5, labels_mm=1.0, smoothing_mm=0.8, step_mm=1.0, iterations=50, image_weight=0.01),
@@ -104,12 +107,20 @@ class RegistrationSettings:
         Of the mean squared curvature of the velocity (mm per mm2), hence in mm2.
     volume_weight
         Of the variance of the log Jacobian determinant within each structure.
+    lesion_weight
+        Of the squared log Jacobian of masked lesions against the growth of their ring.
     squaring_steps
         N of scaling and squaring.
     field_mm
         Spacing of the displacements that are kept: fine enough for trilinear interpolation to follow them.
     margin_mm
         How far the velocity's grid reaches beyond the atlas labels.
+    parameterisation
+        What is moved: the velocity "field" itself, or the weights of the "network" that gives it.
+    initial_model
+        File of a general model to begin with; None to begin with nothing, or an untrained network.
+    random_seed
+        Of an untrained network.
     """
 
     stages: tuple[Stage, ...] = (*_COARSE, _FINE)
@@ -117,9 +128,13 @@ class RegistrationSettings:
     smoothness_weight: float = 0.02
     curvature_weight: float = 0.13
     volume_weight: float = 0.15
+    lesion_weight: float = 5.0
     squaring_steps: int = 4
     field_mm: float = 0.8
     margin_mm: float = 6.0
+    parameterisation: str = "field"
+    initial_model: Path | None = None
+    random_seed: int = 0
 
     @classmethod
     def preset(cls, name: str) -> "RegistrationSettings":
@@ -226,6 +241,12 @@ class RunSettings:
         Of the registration: "fast", "default" or "best".
     objective
         What the registration lowers: "overlap" or "paper".
+    parameterisation
+        What the registration moves: "field" or "network".
+    initial_model
+        File of a general model the registration begins with; None for none.
+    lesion_handling
+        "mask", "volume" or "none", as in `bidsapp.lesions.handling`; "auto": by the mask where there is one.
     sloppy
         Coarse and quick, for tests only.
     atlas
@@ -251,6 +272,9 @@ class RunSettings:
     random_seed: int = 0
     preset: str = "default"
     objective: str = "overlap"
+    parameterisation: str = "field"
+    initial_model: Path | None = None
+    lesion_handling: str = "auto"
     sloppy: bool = False
     atlas: Path | None = None
     group: GroupSettings = field(default_factory=GroupSettings)
@@ -262,4 +286,13 @@ class RunSettings:
     def registration(self) -> RegistrationSettings:
         """How patients are aligned in this run."""
         chosen = RegistrationSettings.sloppy() if self.sloppy else RegistrationSettings.preset(self.preset)
-        return replace(chosen, objective=self.objective)
+        if self.parameterisation == "network":
+            stage = _SLOPPY_NETWORK if self.sloppy else _NETWORK
+            chosen = replace(chosen, parameterisation="network", stages=(stage,))
+        return replace(
+            chosen,
+            objective=self.objective,
+            initial_model=self.initial_model,
+            random_seed=self.random_seed,
+            volume_weight=0.0 if self.lesion_handling == "none" else chosen.volume_weight,
+        )

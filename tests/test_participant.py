@@ -115,7 +115,7 @@ def test_repeats_are_as_many_as_asked_for_and_start_elsewhere(monkeypatch: pytes
     atlas = BareAtlas(template=patient.t1w, labels=patient.labels)
     for n in (0, 2):
         settings = replace(job().settings, location_ensemble=n, random_seed=5)
-        assert len(list(repeated(patient, patient.labels, stay(), atlas, settings))) == n
+        assert len(list(repeated(patient, stay(), atlas, settings))) == n
     assert not np.allclose(starts[0], starts[1])
     assert np.abs(starts[0] - np.eye(4)).max() < 5
 

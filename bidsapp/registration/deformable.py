@@ -1,27 +1,23 @@
 """Over-fitting a stationary velocity to one patient, coarse to fine."""
 
-import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from bidsapp.geometry import kernels
 from bidsapp.images.alignment import Alignment
 from bidsapp.images.volume import Volume
 from bidsapp.registration.flow import Flow
-from bidsapp.registration.grids import coarsen, crop_to_labels, pad, pair_labels, refine
-from bidsapp.registration.intensities import Intensities, pair_images
+from bidsapp.registration.grids import crop_to_labels, pad, refine
+from bidsapp.registration.intensities import Intensities
 from bidsapp.registration.inversion import balance, invert, unfold
-from bidsapp.registration.objective import Objective, label_cells
-from bidsapp.registration.paper import PaperObjective, paper_objective
-from bidsapp.settings import RegistrationSettings, Stage
+from bidsapp.registration.parameterisation import choose_parameterisation
+from bidsapp.registration.preparation import Brains, prepare_objective
+from bidsapp.settings import RegistrationSettings
 
 _PER_MM = np.float32(1024)
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,8 @@ def align_deformable(  # noqa: PLR0913 - two brains, where they lie, how and whe
     settings
         Stages and weights.
     images
-        Template and native scan, to align what the labels leave open; None to go by the labels alone.
+        Template and native scan, to align what the labels leave open, and the lesions, which are kept as
+        large as their surroundings are; None to go by the labels alone.
     device
         Where torch computes.
     on_update
@@ -75,77 +72,38 @@ def align_deformable(  # noqa: PLR0913 - two brains, where they lie, how and whe
     alignment
         Both directions of one velocity; no fold in either.
 
+    Raises
+    ------
+    UsageError
+        If a network must see images and there are none.
+    MissingInputError, DataError
+        If the initial model cannot be used.
+
     References
     ----------
     Wielenberg et al. 2026, eq. (2), with the label overlap in place of the distance maps' correlation.
     doi:10.48550/arXiv.2602.12933
     """
     box = crop_to_labels(fixed, settings.margin_mm)
-    padded = pad(moving)
-    grid = box.space.with_spacing(settings.stages[0].grid_mm)
-    velocity = torch.zeros((3, *grid.shape), device=device)
+    brains = Brains(box, pad(moving), start, images)
+    found = choose_parameterisation(settings, brains, device)
+    grid = box.space.with_spacing(found.stages[0].grid_mm)
+    velocity = found.first_velocity(grid)
     iteration = 0
-    for number, stage in enumerate(settings.stages, start=1):
+    for number, stage in enumerate(found.stages, start=1):
         finer = box.space.with_spacing(stage.grid_mm)
         velocity, grid = refine(velocity, grid, finer), finer
         flow = Flow(grid, box.space.with_spacing(stage.labels_mm), settings.squaring_steps, device)
-        objective = _objective((box, padded), start, flow, stage, settings)
-        if isinstance(objective, Objective) and images is not None and stage.image_weight > 0:
-            found = flow(velocity)[0], grid
-            objective = replace(objective, images=pair_images(images, box, stage.images_mm, start, found))
+        objective = prepare_objective(brains, flow, velocity, stage, settings)
 
         def report(terms: dict[str, float], stage_number: int = number) -> None:
             nonlocal iteration
             iteration += 1
             on_update(Convergence(stage_number, iteration, terms))
 
-        velocity = _descend(velocity, objective, stage, report)
+        velocity = found.improve(velocity, grid, objective, stage, report)
     kept = Flow(grid, box.space.with_spacing(settings.field_mm), settings.squaring_steps, device)
     return _both_directions(velocity, kept, start)
-
-
-def _objective(
-    labels: tuple[Volume, Volume],
-    start: Float64[np.ndarray, "4 4"],
-    flow: Flow,
-    stage: Stage,
-    settings: RegistrationSettings,
-) -> Objective | PaperObjective:
-    """Prepare what a stage lowers, from the fixed labels in their box and the padded moving ones."""
-    box, padded = labels
-    if settings.objective == "paper":
-        return paper_objective(
-            box, padded, start, flow.fine, stage.labels_mm, lambda velocity: flow(velocity)[1], flow.device
-        )
-    seen = coarsen(box, stage.labels_mm), coarsen(padded, stage.labels_mm)
-    pair = pair_labels(*seen, start, flow.fine, flow.device)
-    return Objective(flow, pair, label_cells(box, flow.grid, flow.device), stage.image_weight, settings)
-
-
-def _descend(
-    start: Float[Tensor, "3 i j k"],
-    objective: Objective | PaperObjective,
-    stage: Stage,
-    report: Callable[[dict[str, float]], None],
-) -> Float[Tensor, "3 i j k"]:
-    """Adam on a field whose Gaussian blur is added to the start: updates are smooth by construction."""
-    weights = _gaussian(stage.smoothing_mm / stage.grid_mm, start.device)
-    change = torch.zeros_like(start, requires_grad=True)
-    optimiser = torch.optim.Adam([change], lr=stage.step_mm / stage.grid_mm, betas=(0.9, 0.99))
-    for iteration in range(stage.iterations):
-        optimiser.zero_grad()
-        terms = objective.terms(start + kernels.smooth(change, weights), iteration % 2)
-        torch.autograd.backward(torch.stack(list(terms.values())).sum())
-        optimiser.step()
-        report({name: term.item() for name, term in terms.items()})
-    return start + kernels.smooth(change.detach(), weights)
-
-
-def _gaussian(sigma_voxels: float, device: torch.device) -> Float[Tensor, " w"]:
-    radius = max(1, int(np.ceil(3 * sigma_voxels)))
-    offset = torch.arange(-radius, radius + 1, dtype=torch.float32, device=device)
-    weights = torch.exp(-0.5 * (offset / sigma_voxels) ** 2)
-    return weights / weights.sum()
 
 
 def _both_directions(

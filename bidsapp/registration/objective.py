@@ -13,6 +13,8 @@ from bidsapp.images.volume import Volume
 from bidsapp.registration.flow import Flow
 from bidsapp.registration.grids import N_LABELS, LabelPair
 from bidsapp.registration.intensities import ImagePair
+from bidsapp.registration.lesion_cells import LesionCells
+from bidsapp.registration.lesion_cores import LesionCores
 from bidsapp.registration.losses.curvature import mean_squared_curvature
 from bidsapp.registration.losses.similarity import label_dissimilarity
 from bidsapp.registration.losses.smoothness import mean_squared_gradient
@@ -38,6 +40,10 @@ class Objective:
         The other weights.
     images
         The intensities to lay over each other; None when only labels are known.
+    lesions
+        Cells of the lesions and their rings, which grow alike; None without lesions.
+    cores
+        What lies deep in lesions, whose labels are not compared; None if nothing does.
     """
 
     flow: Flow
@@ -46,6 +52,8 @@ class Objective:
     image_weight: float
     settings: RegistrationSettings
     images: ImagePair | None = None
+    lesions: LesionCells | None = None
+    cores: LesionCores | None = None
 
     def terms(self, velocity: Float[Tensor, "3 i j k"], phase: int) -> dict[str, Float64[Tensor, ""]]:
         """Give every term, weighted, for a velocity in voxels of its grid.
@@ -53,14 +61,16 @@ class Objective:
         `phase` (0 or 1) chooses which half of all cell corners is looked at.
         """
         coarse, there = self.flow(velocity)
+        pair = self.pair if self.cores is None else self.cores.leave_out(self.pair, there)
         overlap, volume = kernels.label_votes(
-            there, self.pair.to_grid, self.pair.fixed, self.pair.moving, self.pair.maps, N_LABELS
+            there, pair.to_grid, pair.fixed, pair.moving, pair.maps, N_LABELS
         )
         return {
-            "dissimilarity": label_dissimilarity(overlap, volume, self.pair.fixed_volume, self.pair.present),
+            "dissimilarity": label_dissimilarity(overlap, volume, pair.fixed_volume, pair.present),
             **self._image_dissimilarity(coarse),
             "smoothness": self._smoothness(velocity),
             "volume_preservation": self.settings.volume_weight * self._uneven_growth(coarse, phase),
+            **self._strayed_lesions(coarse, phase),
         }
 
     def _image_dissimilarity(self, there: Float[Tensor, "3 i j k"]) -> dict[str, Float64[Tensor, ""]]:
@@ -77,6 +87,14 @@ class Objective:
         moments = kernels.log_jacobian_moments(displacement, self.cell_labels, N_LABELS, phase)
         counts = 4.0 * torch.bincount(self.cell_labels.flatten(), minlength=N_LABELS).double()
         return uneven_growth(*moments, counts)
+
+    def _strayed_lesions(
+        self, displacement: Float[Tensor, "3 i j k"], phase: int
+    ) -> dict[str, Float64[Tensor, ""]]:
+        if self.lesions is None:
+            return {}
+        strayed = self.lesions.strayed(displacement, phase)
+        return {"lesion_preservation": self.settings.lesion_weight * strayed}
 
 
 def label_cells(labels: Volume, grid: Space, device: torch.device | str) -> UInt8[Tensor, "ci cj ck"]:

@@ -50,6 +50,8 @@ class PaperObjective:
         The atlas label nearest to each point of the displacement's grid.
     follow
         From a velocity to its displacement, in voxels of a grid that may be finer than the velocity's.
+    volume_weight
+        Lambda 4; 0 for the ablation without that term.
     """
 
     pair: LabelPair
@@ -58,6 +60,7 @@ class PaperObjective:
     counted: Bool[Tensor, "fi fj fk"]
     point_labels: UInt8[Tensor, "i j k"]
     follow: Callable[[Tensor], Tensor]
+    volume_weight: float = VOLUME_WEIGHT
 
     def terms(
         self,
@@ -71,7 +74,7 @@ class PaperObjective:
             "dissimilarity": SIMILARITY_WEIGHT
             * negative_correlation(self.fixed_map, self._warped_map(there), self.counted),
             "smoothness": SMOOTHNESS_WEIGHT * mean_squared_gradient(there),
-            "volume_preservation": VOLUME_WEIGHT * growth,
+            "volume_preservation": self.volume_weight * growth,
         }
 
     def _warped_map(self, displacement: Float[Tensor, "3 i j k"]) -> Float[Tensor, "fi fj fk"]:

@@ -13,11 +13,17 @@ def main(folder: Path) -> None:
 
     ANTs writes and compresses them while it is weighed: it knows no other way.
     """
-    kind = read_options(folder)["transform"]
+    options = read_options(folder)
+    seen = {}
+    if options.get("moving_mask"):
+        seen = {"moving_mask": ants.image_read(str(folder / "moving_mask.nii")), "mask_all_stages": True}
     fixed, moving = (ants.image_read(str(folder / f"{side}_t1w.nii")) for side in ("fixed", "moving"))
     with weigh(folder, "antspyx"):
         found = ants.registration(
-            fixed, moving, kind, initial_transform="Identity", outprefix=f"{folder / 'ants_'}"
+            *(fixed, moving, options["transform"]),
+            initial_transform="Identity",
+            outprefix=f"{folder / 'ants_'}",
+            **seen,
         )
     for key, name in (("fwdtransforms", "displacement"), ("invtransforms", "inverse")):
         fields = [Path(path) for path in found[key] if path.endswith("Warp.nii.gz")]

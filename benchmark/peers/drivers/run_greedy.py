@@ -21,6 +21,8 @@ def main(folder: Path) -> None:
         command += [f"{folder / 'fixed_labels.nii'}", f"{folder / 'moving_labels.nii'}"]
     command += ["-m", *options["metric"].split(), "-n", options["iterations"], "-V", "0", "-wp", "0"]
     command += ["-threads", str(options["threads"]), "-o", f"{folder / 'displacement.nii'}"]
+    if options.get("moving_mask"):
+        command += ["-mm", f"{folder / 'moving_mask.nii'}"]
     if options.get("inverse"):
         command += ["-oinv", f"{folder / 'inverse.nii'}"]
     with weigh(folder, "picsl-greedy"):

@@ -1,0 +1,96 @@
+"""python -m benchmark.tumours_page: results/tumour.json -> the tables of docs/tumours.md."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmark.measure import RESULTS
+from benchmark.readme import fill
+from benchmark.running import ROOT
+from benchmark.summary import load_json
+from benchmark.tumours_summary import PUBLISHED
+from bidsapp.bids.save import save_text
+
+PAGE = ROOT / "docs" / "tumours.md"
+_COLUMNS = (
+    *("method", "n", "Jacobian ratio", "volume factor", "volume against control", "centroid error mm"),
+    *("beyond the ring's", "shape overlap", "lost", "Dice", "change of Dice", "CPU-s"),
+)
+_TITLES = {
+    "diameter_mm": "diameter, mm",
+    "structure": "site",
+    "mass_effect": "pushed surroundings",
+    "labels_inside": "labels inside",
+}
+
+
+def build_block(found: Mapping[str, Any]) -> str:
+    """Write all tables as Markdown."""
+    provenance = found["provenance"]
+    lines = [
+        "<!-- written by python -m benchmark.tumours_page: change the results, not these lines -->",
+        f"{found['data']}; measured on {provenance['date']}, {provenance['machine']['class']}.",
+        "Mean ± standard deviation over `n` tumours, medians of centroid errors.",
+        "",
+        f"| {' | '.join(_COLUMNS)} |",
+        "|---" * len(_COLUMNS) + "|",
+        *(_row(method) for method in found["methods"].values()),
+    ]
+    for key, title in _TITLES.items():
+        lines += ["", *_division(found, key, title)]
+    return "\n".join(lines)
+
+
+def write_page(results: Path = RESULTS, page: Path = PAGE) -> int:
+    """Put the tables between the markers of the page; return the exit status."""
+    block = build_block(load_json(results / "tumour.json"))
+    markers = ("<!-- tumours: start -->", "<!-- tumours: end -->")
+    save_text(fill(page.read_text(encoding="utf-8"), block, markers, page.name), page)
+    return 0
+
+
+def _row(method: Mapping[str, Any]) -> str:
+    spread = [
+        f"{method[f'{name}_mean']:.2f} ± {method[f'{name}_sd']:.2f}"
+        for name in ("jacobian_ratio", "volume_factor", "volume_vs_control")
+    ]
+    rest = [
+        f"{method['centroid_error_mm_median']:.2f}",
+        f"{method['centroid_beyond_ring_mm_median']:+.2f}",
+        f"{method['overlap_mean']:.2f}",
+        str(method["lost"]),
+        f"{method['dsc_mean']:.3f}",
+        f"{method['dsc_change_mean']:+.3f}",
+        f"{method['cpu_seconds_median']:.0f}",
+    ]
+    return f"| {method['words']} | {method['n']} | {' | '.join([*spread, *rest])} |"
+
+
+def _division(found: Mapping[str, Any], key: str, title: str) -> list[str]:
+    """Jacobian ratio and volume against control of the methods that are published, by one property."""
+    names = (*PUBLISHED.values(), "greedy", "greedy-mask", "ants", "ants-mask")
+    methods = {name: found["methods"][name] for name in names if name in found["methods"]}
+    values = list(next(iter(methods.values()))["by"][key])
+    if key == "diameter_mm":
+        values.sort(key=float)
+    header = " | ".join(method["words"] for method in methods.values())
+    lines = [
+        f"Jacobian ratio (and volume against control) by {title}:",
+        "",
+        f"| {title} | {header} |",
+        "|---" * (len(methods) + 1) + "|",
+    ]
+    for value in values:
+        cells = []
+        for method in methods.values():
+            part = method["by"][key].get(value)
+            cells.append(
+                f"{part['jacobian_ratio_mean']:.2f} ({part['volume_vs_control_mean']:.2f})" if part else ""
+            )
+        lines.append(f"| {value.removesuffix('.0')} | {' | '.join(cells)} |")
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(write_page())

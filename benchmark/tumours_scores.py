@@ -1,0 +1,139 @@
+"""What became of each tumour, and of the tissue around it, against the same scan without tumours."""
+
+import numpy as np
+from jaxtyping import Float64
+from scipy.ndimage import map_coordinates
+
+from benchmark.peers.score import crop
+from benchmark.tumours_scans import TumourScan
+from bidsapp.images.alignment import Alignment
+from bidsapp.images.volume import Volume
+from bidsapp.lesions.instances import Lesion
+from bidsapp.lesions.mapping import WarpedLesion, warp_lesion
+from bidsapp.lesions.preservation import jacobian_ratio, ring_voxels, volume_factor
+from bidsapp.metrics.overlap import dice, voxel_counts
+
+
+def score_tumours(scan: TumourScan, alignment: Alignment, control: Alignment) -> list[dict[str, object]]:
+    """Weigh every tumour of a scan.
+
+    Parameters
+    ----------
+    scan
+        With the truth.
+    alignment
+        Of the scan with tumours.
+    control
+        Of the same scan without tumours, by the same method.
+
+    Returns
+    -------
+    rows
+        One a tumour, in the order of the truth table. ``volume_vs_control``: its growth on the way to the
+        atlas over that of it and the tissue within 10 mm by the control, affine steps included.
+        ``centroid_error_mm``: from where its centre is sent to where the control sends what lay there;
+        ``ring_error_mm``: the same, averaged over the tissue within 10 mm. ``overlap``: Dice of its shape
+        after both steps and after the affine step alone, centres laid over each other. ``lost``: nothing of
+        it arrives.
+    """
+    fixed = scan.case.fixed.labels.space
+    return [
+        {
+            **{key: truth[key] for key in ("lesion", "diameter_mm", "structure", "kind", "mass_effect_mm")},
+            "labels_inside": "wrong" if scan.implanted.labels.data[tuple(lesion.voxels[0])] else "background",
+            **_score_tumour(
+                scan, lesion, (alignment, control), warp_lesion(lesion, scan.tissue.space, alignment, fixed)
+            ),
+        }
+        for lesion, truth in zip(scan.lesions, scan.implanted.truth.to_dict("records"), strict=True)
+    ]
+
+
+def _score_tumour(
+    scan: TumourScan, lesion: Lesion, alignments: tuple[Alignment, Alignment], warped: WarpedLesion
+) -> dict[str, object]:
+    alignment, control = alignments
+    space = scan.tissue.space
+    ring = ring_voxels(lesion, scan.lesions, space)
+    ring = ring[scan.tissue.data[tuple(ring.T)] > 0]
+    around = space.voxel_to_world(ring.astype(np.float64))
+    inside = space.voxel_to_world(lesion.voxels.astype(np.float64))
+    neighbourhood = scan.before(np.concatenate([inside, around]))
+    expected = float(control.growth_at(neighbourhood).mean() * _affine_growth(control))
+    grown = warped.volume_mm3 / lesion.volume_mm3
+    centre = lesion.centre_mm[None]
+    errors = np.linalg.norm(
+        alignment.moving_to_fixed(np.concatenate([centre, around]))
+        - control.moving_to_fixed(scan.before(np.concatenate([centre, around]))),
+        axis=1,
+    )
+    return {
+        "volume_mm3": lesion.volume_mm3,
+        "volume_factor": volume_factor(lesion.volume_mm3, warped.volume_mm3, alignment.affine),
+        "control_factor": expected / _affine_growth(control),
+        "volume_vs_control": grown / expected,
+        "jacobian_ratio": jacobian_ratio(lesion, scan.lesions, space, alignment, scan.tissue),
+        "centroid_error_mm": float(errors[0]),
+        "ring_error_mm": float(errors[1:].mean()) if len(around) else float("nan"),
+        "overlap": _shape_overlap(scan, lesion, alignment, warped),
+        "lost": not len(warped.points_mm),
+    }
+
+
+def _affine_growth(alignment: Alignment) -> float:
+    return 1 / float(abs(np.linalg.det(alignment.affine[:3, :3])))
+
+
+def _shape_overlap(scan: TumourScan, lesion: Lesion, alignment: Alignment, warped: WarpedLesion) -> float:
+    """Dice of a tumour's shape after both steps and after the affine step, centres laid over each other."""
+    if not len(warped.points_mm):
+        return 0.0
+    space, fixed = scan.tissue.space, scan.case.fixed.labels.space
+    still = warp_lesion(lesion, space, alignment.affine_only(), fixed)
+    first, second = (part.points_mm - part.points_mm.mean(axis=0) for part in (warped, still))
+    return point_overlap(first, second, 0.5)
+
+
+def point_overlap(
+    first: Float64[np.ndarray, "n 3"], second: Float64[np.ndarray, "m 3"], spacing_mm: float
+) -> float:
+    """Dice of two bodies given by the points of a regular grid inside each.
+
+    Examples
+    --------
+    >>> cube = np.argwhere(np.ones((4, 4, 4))).astype(float)
+    >>> point_overlap(cube, cube, 1.0), point_overlap(cube, cube + [2, 0, 0], 1.0)
+    (1.0, 0.5)
+    """
+    low = np.minimum(first.min(axis=0), second.min(axis=0)) - 2 * spacing_mm
+    high = np.maximum(first.max(axis=0), second.max(axis=0)) + 2 * spacing_mm
+    shape = tuple((np.ceil((high - low) / spacing_mm) + 1).astype(int))
+    drawn = []
+    for points in (first, second):
+        body = np.zeros(shape, dtype=np.float32)
+        shift = ((points[0] - low) / spacing_mm) % 1
+        index = np.rint((points - low) / spacing_mm - shift).astype(int)
+        body[tuple(index.T)] = 1
+        grid = np.indices(shape).reshape(3, -1).astype(float) - shift[:, None]
+        drawn.append(map_coordinates(body, grid, order=1) >= 0.5)
+    return float(2 * (drawn[0] & drawn[1]).sum() / max(1, drawn[0].sum() + drawn[1].sum()))
+
+
+def score_healthy(scan: TumourScan, alignment: Alignment, control: Alignment) -> dict[str, float]:
+    """Mean Dice of the structures with tumours and without, voxels that are tumour left out of both.
+
+    A structure that is tumour for the most part takes no part.
+    """
+    box = crop(scan.case.fixed.labels)
+    onto = box.space
+    covered = alignment.resample(scan.implanted.mask, onto=onto, interpolation="nearest").data > 0
+    labels = scan.case.moving.labels
+    warped = alignment.resample(scan.tissue, onto=onto, interpolation="nearest")
+    without = control.resample(labels, onto=onto, interpolation="nearest")
+    outside = [
+        Volume(np.where(covered, 0, volume.data).astype(np.uint8), onto) for volume in (box, warped, without)
+    ]
+    healthy = voxel_counts(outside[0]) > voxel_counts(box) / 2
+    healthy[0] = False
+    with_tumours, alone = (float(np.nanmean(dice(outside[0], other)[healthy])) for other in outside[1:])
+    return {"dsc_mean": with_tumours, "control_dsc_mean": alone}

@@ -1,0 +1,88 @@
+"""Sum up what became of the tumours: one row a method, then by size, site, push and contents."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmark.tumours_methods import METHODS
+from bidsapp.errors import DataError
+
+PUBLISHED: Mapping[str, str] = {
+    "mask": "overlap-mask",
+    "nomask": "overlap-volume",
+    "none": "overlap-none",
+    "paper": "paper-volume",
+}
+PEERS: Mapping[str, str] = {"greedy": "greedy", "ants": "ants"}
+DIVISIONS = ("diameter_mm", "structure", "mass_effect", "labels_inside")
+
+
+def sum_up(rows: Sequence[Mapping[str, Any]]) -> dict[str, object]:
+    """Put all turns together.
+
+    Parameters
+    ----------
+    rows
+        One a method and scan, with its tumours.
+
+    Raises
+    ------
+    DataError
+        If there is nothing to sum up.
+    """
+    if not rows:
+        raise DataError("there must be a result to sum up: measure at least one method on one scan")
+    table = pd.DataFrame(
+        [
+            {"scan": row["scan"], "method": row["method"], **tumour}
+            for row in rows
+            for tumour in row["tumours"]
+        ]
+    )
+    table["mass_effect"] = np.where(table["mass_effect_mm"] > 0, "with", "without")
+    words = {method.name: method.words for method in METHODS}
+    found: dict[str, object] = {}
+    for name, part in table.groupby("method", sort=False):
+        scans = [row for row in rows if row["method"] == name]
+        by = {key: {str(value): figures(group) for value, group in part.groupby(key)} for key in DIVISIONS}
+        found[str(name)] = {"words": words[str(name)], **_of_scans(scans), **figures(part), "by": by}
+    published: dict[str, object] = {key: found[name] for key, name in PUBLISHED.items() if name in found}
+    for key, name in PEERS.items():
+        sides = {"nomask": name, "mask": f"{name}-mask"}
+        published[key] = {side: found[one] for side, one in sides.items() if one in found}
+    n_scans = len({row["scan"] for row in rows})
+    return {
+        "data": f"{n_scans} OASIS scans with manual labels, five virtual tumours each, to the embedded atlas",
+        "n_scans": n_scans,
+        "methods": found,
+        **published,
+        "rows": list(rows),
+    }
+
+
+def figures(part: pd.DataFrame) -> dict[str, object]:
+    """Describe some tumours by what is published."""
+    numbers: dict[str, object] = {"n": len(part)}
+    for name in ("jacobian_ratio", "volume_factor", "volume_vs_control"):
+        numbers[f"{name}_mean"] = round(float(part[name].mean()), 4)
+        numbers[f"{name}_sd"] = round(float(part[name].std(ddof=0)), 4)
+    beyond = part["centroid_error_mm"] - part["ring_error_mm"]
+    return {
+        **numbers,
+        "centroid_error_mm_median": round(float(part["centroid_error_mm"].median()), 3),
+        "centroid_beyond_ring_mm_median": round(float(beyond.median()), 3),
+        "overlap_mean": round(float(part["overlap"].mean()), 4),
+        "lost": int(part["lost"].sum()),
+    }
+
+
+def _of_scans(scans: Sequence[Mapping[str, Any]]) -> dict[str, object]:
+    change = [row["dsc_mean"] - row["control_dsc_mean"] for row in scans]
+    return {
+        "n_scans": len(scans),
+        "dsc_mean": round(float(np.mean([row["dsc_mean"] for row in scans])), 4),
+        "dsc_change_mean": round(float(np.mean(change)), 4),
+        "cpu_seconds_median": round(float(np.median([row["cpu_seconds"] for row in scans])), 1),
+    }

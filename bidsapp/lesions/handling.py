@@ -1,0 +1,73 @@
+"""What is done so that lesions survive the alignment, and which mask it rests on."""
+
+from dataclasses import dataclass
+
+from bidsapp.errors import MissingInputError
+from bidsapp.images.volume import Volume
+from bidsapp.lesions.healing import heal_labels
+
+
+@dataclass(frozen=True)
+class Guide:
+    """What steers the alignment of one scan.
+
+    Parameters
+    ----------
+    handling
+        "mask": lesions are healed in the labels, left out of the comparison, and grow as their rings do;
+        "volume": they are not told apart, but each structure keeps its volume even; "none": neither.
+    labels
+        What is compared with the atlas.
+    lesions
+        The mask that the handling rests on; None without.
+    """
+
+    handling: str
+    labels: Volume
+    lesions: Volume | None
+
+
+def guide(labels: Volume, mask: Volume | None, wanted: str) -> Guide:
+    """Settle how lesions are handled.
+
+    Parameters
+    ----------
+    labels
+        SegAnat indices as they came.
+    mask
+        Lesions (not 0); None if the scan has no mask.
+    wanted
+        One of `bidsapp.settings.LESION_HANDLINGS`; "auto" is "mask" where there is one, else "volume".
+
+    Raises
+    ------
+    MissingInputError
+        If a mask is asked for and there is none.
+    """
+    handling = settle_handling(wanted, has_mask=mask is not None)
+    if handling == "mask" and mask is not None:
+        return Guide(handling, heal_labels(labels, mask), mask)
+    return Guide(handling, labels, None)
+
+
+def settle_handling(wanted: str, *, has_mask: bool) -> str:
+    """Say how the lesions of a scan are handled: "mask", "volume" or "none".
+
+    Raises
+    ------
+    MissingInputError
+        If a mask is asked for and there is none.
+
+    Examples
+    --------
+    >>> settle_handling("auto", has_mask=True), settle_handling("auto", has_mask=False)
+    ('mask', 'volume')
+    """
+    if wanted == "mask" and not has_mask:
+        raise MissingInputError(
+            "--lesion-handling mask needs a lesion mask of every scan, got a scan without: add its mask, or "
+            "use auto, which goes by the volume there"
+        )
+    if wanted == "auto":
+        return "mask" if has_mask else "volume"
+    return wanted

@@ -1,0 +1,134 @@
+"""Which cells of the velocity's grid lie in a lesion and which around it, so that both grow alike."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int64, UInt8
+from scipy.ndimage import generate_binary_structure, label
+from scipy.spatial import KDTree
+from torch import Tensor
+
+from bidsapp.geometry import kernels
+from bidsapp.geometry.space import Space
+from bidsapp.images.volume import Volume
+from bidsapp.registration.losses.lesion_growth import strayed_lesions
+
+RING_MM = 20.0
+"""How far the tissue reaches that a lesion is tied to: beyond most of what a growing lesion has pushed."""
+REACH_CELLS = 1.0
+"""Cells so far from a lesion belong to it, in cells: the smallest lesion has some on the coarsest grid."""
+_TOUCHING = generate_binary_structure(3, 3)
+_MOST_LESIONS = 127
+_SPLINE = (1 / 6, 2 / 3, 1 / 6)
+
+
+@dataclass(frozen=True)
+class LesionCells:
+    """Lesions and their rings on the cells of a displacement's grid.
+
+    Parameters
+    ----------
+    maps
+        Together they hold all lesions: the n-th of a map is 2 n - 1, the ring around it 2 n, all else 0.
+    """
+
+    maps: tuple[UInt8[Tensor, "ci cj ck"], ...]
+
+    def strayed(self, displacement: Float[Tensor, "3 i j k"], phase: int) -> Float64[Tensor, ""]:
+        """Say how far the lesions' growth strays from their rings', averaged over all cells of the grid.
+
+        Parameters
+        ----------
+        displacement
+            Spline coefficients at the grid points, in voxels.
+        phase
+            0 or 1: which half of all cell corners is looked at.
+        """
+        seen = kernels.smooth(displacement, displacement.new_tensor(_SPLINE))
+        total = torch.zeros((), dtype=torch.float64, device=displacement.device)
+        for cells in self.maps:
+            n_labels = 2 * _MOST_LESIONS + 1
+            moments = kernels.log_jacobian_moments(seen, cells, n_labels, phase)
+            counts = 4.0 * torch.bincount(cells.flatten(), minlength=n_labels).double()
+            total = total + strayed_lesions(*moments, counts)
+        return total
+
+
+def find_lesion_cells(
+    mask: Volume,
+    box: Volume,
+    affine: Float64[np.ndarray, "4 4"],
+    found: tuple[Float[Tensor, "3 i j k"], Space],
+) -> LesionCells:
+    """Carry lesions and the tissue around them to the cells of a displacement's grid.
+
+    A lesion is one piece of the mask (26 neighbours). Its cells are those whose middle lands in it or within
+    a cell of it, so that the smallest lesion has some on the coarsest grid; its ring are the cells of the
+    brain beyond, up to 20 mm, that are nearer to it than to any other lesion.
+
+    Parameters
+    ----------
+    mask
+        Lesions (not 0) on the patient's native grid.
+    box
+        The fixed labels; rings keep to the brain.
+    affine
+        Fixed world to moving world, millimetres.
+    found
+        Displacement so far (spline coefficients, voxels) and its grid.
+    """
+    displacement, grid = found
+    cells = tuple(size - 1 for size in grid.shape)
+    landed = _landed(displacement, grid, affine)
+    nearest, distance = _nearest_lesion(mask, landed, RING_MM + max(grid.voxel_sizes_mm))
+    reach = REACH_CELLS * max(grid.voxel_sizes_mm)
+    number = np.where(distance <= reach, 2 * nearest - 1, 2 * nearest)
+    number[(distance > reach) & ((distance > RING_MM + reach) | ~_in_brain(box, grid))] = 0
+    device = displacement.device
+    maps = []
+    for first in range(0, int(nearest.max(initial=0)), _MOST_LESIONS):
+        is_here = (nearest > first) & (nearest <= first + _MOST_LESIONS) & (number > 0)
+        part = np.where(is_here, number - 2 * first, 0)
+        maps.append(torch.from_numpy(part.reshape(cells).astype(np.uint8)).to(device))
+    return LesionCells(tuple(maps))
+
+
+def _landed(
+    displacement: Float[Tensor, "3 i j k"], grid: Space, affine: Float64[np.ndarray, "4 4"]
+) -> Float64[np.ndarray, "n 3"]:
+    """Send the middle of every cell to the moving world."""
+    seen = kernels.smooth(displacement, displacement.new_tensor(_SPLINE)).cpu().numpy()
+    cells = tuple(size - 1 for size in grid.shape)
+    index = np.indices(cells, dtype=np.float64).reshape(3, -1).T + 0.5
+    moved = grid.voxel_to_world(index + kernels.sample_vectors(seen, index))
+    landed: np.ndarray = moved @ affine[:3, :3].T + affine[:3, 3]
+    return landed
+
+
+def _nearest_lesion(
+    mask: Volume, points_mm: Float64[np.ndarray, "n 3"], farthest_mm: float
+) -> tuple[Int64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
+    """Give number and distance of the nearest lesion; 0 and infinite where none is near."""
+    pieces, _ = label(mask.data != 0, structure=_TOUCHING)
+    voxels = np.argwhere(pieces > 0)
+    nearest = np.zeros(len(points_mm), dtype=np.int64)
+    distance = np.full(len(points_mm), np.inf)
+    if not len(voxels):
+        return nearest, distance
+    centres = mask.space.voxel_to_world(voxels.astype(np.float64))
+    low, high = centres.min(axis=0) - farthest_mm, centres.max(axis=0) + farthest_mm
+    near = np.flatnonzero(((points_mm >= low) & (points_mm <= high)).all(axis=1))
+    distance[near], at = KDTree(centres).query(points_mm[near], distance_upper_bound=farthest_mm)
+    numbers = np.append(pieces[tuple(voxels.T)], 0)
+    nearest[near] = numbers[at]
+    return nearest, distance
+
+
+def _in_brain(box: Volume, grid: Space) -> np.ndarray:
+    """Tell for every cell of a grid whether its middle is labelled."""
+    cells = tuple(size - 1 for size in grid.shape)
+    index = np.indices(cells, dtype=np.float64).reshape(3, -1).T + 0.5
+    voxels = np.rint(box.space.world_to_voxel(grid.voxel_to_world(index))).astype(np.int64)
+    voxels = np.clip(voxels, 0, np.array(box.space.shape) - 1)
+    return np.asarray(box.data[tuple(voxels.T)] > 0)

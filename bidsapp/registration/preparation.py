@@ -1,0 +1,104 @@
+"""What one stage of the over-fitting lowers, made ready from everything that is known about both brains."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from bidsapp.errors import UsageError
+from bidsapp.images.volume import Volume
+from bidsapp.registration.flow import Flow
+from bidsapp.registration.grids import coarsen, pair_labels
+from bidsapp.registration.intensities import Intensities, pair_images
+from bidsapp.registration.lesion_cells import find_lesion_cells
+from bidsapp.registration.lesion_cores import find_lesion_cores
+from bidsapp.registration.objective import Objective, label_cells
+from bidsapp.registration.paper import PaperObjective, paper_objective
+from bidsapp.settings import RegistrationSettings, Stage
+
+
+@dataclass(frozen=True)
+class Brains:
+    """Two brains and how they lie to each other.
+
+    Parameters
+    ----------
+    box
+        The fixed labels, cut to the brain and a margin.
+    padded
+        The moving labels on their native grid, surrounded by background.
+    start
+        Affine from the fixed to the moving world, millimetres.
+    images
+        Template and scan, and the lesions; None where labels are all there is.
+    """
+
+    box: Volume
+    padded: Volume
+    start: Float64[np.ndarray, "4 4"]
+    images: Intensities | None
+
+    def pictures(self) -> tuple[Volume, Volume]:
+        """Give template and scan to who cannot do without.
+
+        Raises
+        ------
+        UsageError
+            If there are none.
+        """
+        if self.images is None:
+            raise UsageError(
+                "a network must see template and scan, got label maps alone: give the images, or leave the "
+                "parameterisation at field and the initial model at none"
+            )
+        return self.images.fixed, self.images.moving
+
+
+def prepare_objective(
+    brains: Brains,
+    flow: Flow,
+    velocity: Float[Tensor, "3 i j k"],
+    stage: Stage,
+    settings: RegistrationSettings,
+) -> Objective | PaperObjective:
+    """Prepare the objective of one stage.
+
+    Parameters
+    ----------
+    brains
+        What is laid over each other.
+    flow
+        From the velocity's grid to that of the labels.
+    velocity
+        Found so far: it says which voxels of the atlas lie in a lesion.
+    stage
+        Spacings and the weight of the images.
+    settings
+        Which objective, and the other weights.
+    """
+    if settings.objective == "paper":
+        paper = paper_objective(
+            *(brains.box, brains.padded, brains.start, flow.fine, stage.labels_mm),
+            lambda velocity: flow(velocity)[1],
+            flow.device,
+        )
+        return paper if settings.volume_weight else replace(paper, volume_weight=0.0)
+    labels = coarsen(brains.box, stage.labels_mm), coarsen(brains.padded, stage.labels_mm)
+    pair = pair_labels(*labels, brains.start, flow.fine, flow.device)
+    cells = label_cells(brains.box, flow.grid, flow.device)
+    objective = Objective(flow, pair, cells, stage.image_weight, settings)
+    images = brains.images
+    if images is None:
+        return objective
+    found = flow(velocity)[0], flow.grid
+    if stage.image_weight > 0:
+        seen = pair_images(images, brains.box, stage.images_mm, brains.start, found)
+        objective = replace(objective, images=seen)
+    if images.lesions is not None and images.lesions.data.any():
+        objective = replace(
+            objective,
+            lesions=find_lesion_cells(images.lesions, brains.box, brains.start, found),
+            cores=find_lesion_cores(images.lesions, labels[1].space, flow.device),
+        )
+    return objective

@@ -1,0 +1,95 @@
+"""What is moved: a field or a network, from nothing or from a general model."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bidsapp.errors import MissingInputError, UsageError
+from bidsapp.images.volume import Volume
+from bidsapp.registration.deformable import Convergence, align_deformable
+from bidsapp.registration.intensities import Intensities
+from bidsapp.registration.network.unet import VelocityNet
+from bidsapp.registration.network.weights import GeneralModel, Provenance, to_bytes
+from bidsapp.settings import RegistrationSettings, RunSettings, Selection, Stage
+from tests.registration.conftest import FIXED, phantom
+
+STAGES = (
+    Stage(grid_mm=16.0, labels_mm=4.0, smoothing_mm=16.0, step_mm=1.0, iterations=1),
+    Stage(grid_mm=8.0, labels_mm=4.0, smoothing_mm=8.0, step_mm=1.0, iterations=8),
+)
+SETTINGS = RegistrationSettings(stages=STAGES, field_mm=4.0)
+
+
+@pytest.fixture(scope="module")
+def moving() -> Volume:
+    points = FIXED.voxel_centres_mm() + np.array([3.0, -2.0, 1.0])
+    return Volume(phantom(points).reshape(FIXED.shape), FIXED)
+
+
+@pytest.fixture(scope="module")
+def images(fixed: Volume, moving: Volume) -> Intensities:
+    return Intensities(*(Volume(volume.data.astype(np.float32), FIXED) for volume in (fixed, moving)))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    network = VelocityNet(seed=3)
+    with torch.no_grad():
+        network.to_velocity.weight.zero_()
+        network.to_velocity.bias.copy_(torch.tensor([0.2, 0.0, 0.0]))
+    provenance = Provenance(8.0, "test", "overlap", 0, "0", "none")
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    path.write_bytes(to_bytes(GeneralModel(network, provenance)))
+    return path
+
+
+@pytest.mark.parametrize("objective", ["overlap", "paper"])
+def test_an_untrained_network_learns_to_lay_one_brain_over_another(fixed, moving, images, objective):
+    history: list[Convergence] = []
+    settings = replace(SETTINGS, stages=STAGES[1:], parameterisation="network", objective=objective)
+    found = align_deformable(fixed, moving, np.eye(4), settings, images=images, on_update=history.append)
+    first, last = (sum(history[number].terms.values()) for number in (0, -1))
+    assert last < first
+    assert np.abs(found.displacement).max() > 0.1
+
+
+def test_a_field_begins_with_what_the_model_says_and_leaves_coarser_stages_out(fixed, moving, images, model):
+    history: list[Convergence] = []
+    stages = (STAGES[0], replace(STAGES[1], iterations=0))
+    settings = replace(SETTINGS, stages=stages, initial_model=model)
+    found = align_deformable(fixed, moving, np.eye(4), settings, images=images, on_update=history.append)
+    middle = found.fixed_to_moving(np.zeros((1, 3)))[0]
+    assert not history
+    assert middle == pytest.approx([0.2 * 8.0, 0.0, 0.0], abs=0.05)
+
+
+def test_a_network_works_at_the_spacing_it_was_trained_at(fixed, moving, images, model):
+    settings = replace(
+        SETTINGS, stages=(replace(STAGES[0], iterations=0),), parameterisation="network", initial_model=model
+    )
+    found = align_deformable(fixed, moving, np.eye(4), settings, images=images)
+    assert found.fixed_to_moving(np.zeros((1, 3)))[0] == pytest.approx([1.6, 0.0, 0.0], abs=0.05)
+
+
+def test_a_network_cannot_do_without_images(fixed, moving):
+    with pytest.raises(UsageError, match="must see template and scan"):
+        align_deformable(fixed, moving, np.eye(4), replace(SETTINGS, parameterisation="network"))
+
+
+def test_an_initial_model_that_is_not_there_is_refused(fixed, moving, images, tmp_path):
+    settings = replace(SETTINGS, initial_model=tmp_path / "none.safetensors")
+    with pytest.raises(MissingInputError, match="the initial model must be a file"):
+        align_deformable(fixed, moving, np.eye(4), settings, images=images)
+
+
+def test_the_run_says_what_the_registration_is_told():
+    run = RunSettings(
+        selection=Selection(bids_dir=Path()), output_dir=Path(), work_dir=Path(), parameterisation="network"
+    )
+    assert len(run.registration.stages) == 1
+    assert run.registration.parameterisation == "network"
+    assert replace(run, lesion_handling="none").registration.volume_weight == 0
+    assert replace(run, random_seed=5).registration.random_seed == 5
