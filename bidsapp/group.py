@@ -267,6 +267,7 @@ def group_page(
         analysis=cohort.regions,
         places=cohort.places,
         contrast=cohort.contrast,
+        tables=_region_names(strata),
         frequency=cohort.n_patients if len(cohort.lesions) else None,
         template=atlas.template,
         labels=atlas.labels,

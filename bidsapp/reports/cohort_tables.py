@@ -84,7 +84,8 @@ def _interval_cell(low: object, high: object) -> Cell:
 
 
 def patient_table(patients: pd.DataFrame) -> Table:
-    """Write the table of patients, each linked to the page there is of him or her."""
+    """Write the table of patients, the first ones of many, each linked to the page there is."""
+    patients = patients.head(MOST_ROWS)
     shown = table(patients, PATIENT_COLUMNS)
     place = [column.name for column in PATIENT_COLUMNS if column.name in patients.columns].index(
         "participant"

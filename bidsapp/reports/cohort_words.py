@@ -1,6 +1,7 @@
 """What a cohort's numbers say, in plain sentences with their caveats."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -57,6 +58,12 @@ PRESET_WORDS = {
 }
 
 
+VERDICT_NAMES = {
+    "clustered": "Lesions of a patient kept together",
+    "paper": "Paper preset: every lesion independent",
+}
+
+
 def summary_sentence(
     n_patients: int, n_lesions: int, regions: pd.DataFrame, *, preset: str = "clustered"
 ) -> str:
@@ -97,6 +104,27 @@ def verdict_sentence(regions: pd.DataFrame, preset: str) -> str:
             else f"less often than volume explains in {_named(fewer)}"
         )
     return f"Lesions sit {', and '.join(parts)} ({PRESET_WORDS[preset]})."
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one of the two analyses finds: regions with more lesions, and with fewer; empty for none."""
+
+    name: str
+    more: str
+    fewer: str
+
+
+def both_verdicts(regions: pd.DataFrame, leading: str) -> tuple[Verdict, ...]:
+    """Put the verdicts of both presets side by side, the leading one first."""
+    found = []
+    for preset in sorted(VERDICT_COLUMNS, key=lambda each: each != leading):
+        more, fewer = (
+            _found(regions, above=above, column=VERDICT_COLUMNS[preset]) for above in (True, False)
+        )
+        named = [_named(each) if len(each) else "" for each in (more, fewer)]
+        found.append(Verdict(VERDICT_NAMES[preset], *named))
+    return tuple(found)
 
 
 def caveats(n_patients: int, n_lesions: int, regions: pd.DataFrame) -> list[str]:

@@ -1,7 +1,7 @@
 """The page of the cohort: where the metastases sit, and whether to trust it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -15,20 +15,22 @@ from bidsapp.reports.brain_scene import brain_scene
 from bidsapp.reports.charts import region_picture, size_picture
 from bidsapp.reports.cohort_tables import MOST_ROWS, lesion_table, patient_table, region_rows
 from bidsapp.reports.cohort_words import (
+    both_verdicts,
     caveats,
     hemisphere_sentence,
     omnibus_sentence,
     p_phrase,
     summary_sentence,
-    verdict_sentence,
 )
 from bidsapp.reports.figures import frequency_picture
 from bidsapp.reports.group_contrast import contrast_sections
 from bidsapp.reports.group_sections import group_sections
 from bidsapp.reports.methods_text import group_methods
-from bidsapp.reports.page import Table, write_page
+from bidsapp.reports.page import Table, is_missing, write_page
 from bidsapp.reports.picture import Picture
 from bidsapp.reports.planes import CONVENTION, brain_mosaic
+from bidsapp.reports.quality import strips
+from bidsapp.reports.section import group_file
 from bidsapp.statistics.hemispheres import HemisphereTest
 from bidsapp.statistics.heterogeneity import HeterogeneityTest
 from bidsapp.statistics.regions import ChiSquareTest
@@ -101,6 +103,8 @@ class GroupPage:
         Distances, arteries, blood flow, volumes and rate ratios; None leaves their sections out.
     contrast
         Two groups compared voxel by voxel; None if nobody asked.
+    tables
+        Stratum to the name of its file among the tables of the group.
 
     Raises
     ------
@@ -128,6 +132,7 @@ class GroupPage:
     analysis: RegionAnalysis | None = None
     places: PlaceAnalysis | None = None
     contrast: ContrastAnalysis | None = None
+    tables: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.regions:
@@ -161,6 +166,7 @@ class Stratum:
     table: Table
     strong: tuple[int, ...]
     sentences: tuple[str, ...]
+    source: str
 
 
 def write_group_report(page: GroupPage, path: Path) -> None:
@@ -182,24 +188,20 @@ def write_group_report(page: GroupPage, path: Path) -> None:
     names = list(page.regions)
     whole = page.regions[names[0]]
     n_with = int((used["n_lesions"].fillna(0).astype(int) > 0).sum())
-    excluded = page.patients[page.patients["status"] != "used"]
     values = {
         "page": page,
         "summary": summary_sentence(len(used), len(page.lesions), whole, preset=page.preset),
-        "other_verdict": verdict_sentence(whole, "paper" if page.preset == "clustered" else "clustered")
-        if len(page.lesions)
-        else "",
+        "verdicts": both_verdicts(whole, page.preset) if len(page.lesions) else (),
         "sections": group_sections(page.analysis, page.places, virtual=page.virtual)
         + contrast_sections(page.contrast, page.template, page.labels, virtual=page.virtual),
         "caveats": caveats(n_with, len(page.lesions), whole),
         "n_found": len(page.patients),
         "n_used": len(used),
         "n_with": n_with,
-        "n_excluded": len(excluded),
-        "reasons": [
-            (str(why), int(count))
-            for why, count in excluded["reason"].fillna("no reason given").value_counts().items()
-        ],
+        "n_excluded": len(page.patients) - len(used),
+        "reasons": excluded_by_reason(page.patients),
+        "strips": strips(page.patients),
+        "files": {"lesions": group_file("lesions"), "patients": group_file("patients")},
         "whole": _stratum(page, names[0], with_picture=True),
         "centres": [
             _stratum(page, name, with_picture=place < MOST_CENTRES) for place, name in enumerate(names[1:])
@@ -221,6 +223,19 @@ def write_group_report(page: GroupPage, path: Path) -> None:
     write_page("group.html.j2", values, path)
 
 
+def excluded_by_reason(patients: pd.DataFrame) -> list[tuple[str, list[str]]]:
+    """List why patients were excluded, the commonest reason first, and who they are.
+
+    A reason that names the patient is the same reason for the next one.
+    """
+    found: dict[str, list[str]] = {}
+    for row in patients[patients["status"] != "used"].to_dict("records"):
+        name = str(row["participant"])
+        why = "no reason given" if is_missing(row["reason"]) else str(row["reason"]).replace(name, "sub-…")
+        found.setdefault(why, []).append(name)
+    return sorted(found.items(), key=lambda each: (-len(each[1]), each[0]))
+
+
 def _stratum(page: GroupPage, name: str, *, with_picture: bool) -> Stratum:
     regions = page.regions[name]
     shown, strong = region_rows(regions)
@@ -232,7 +247,8 @@ def _stratum(page: GroupPage, name: str, *, with_picture: bool) -> Stratum:
         sentences.append(omnibus_sentence(page.omnibus[name]))
     if name in page.hemispheres:
         sentences.append(hemisphere_sentence(page.hemispheres[name]))
-    return Stratum(name, int(regions["n_observed"].sum()), picture, shown, strong, tuple(sentences))
+    source = group_file(page.tables[name]) if name in page.tables else ""
+    return Stratum(name, int(regions["n_observed"].sum()), picture, shown, strong, tuple(sentences), source)
 
 
 def _heterogeneity_sentence(test: HeterogeneityTest | None) -> str:

@@ -5,7 +5,7 @@ from bidsapp.reports.charts import region_picture
 from bidsapp.reports.cohort_words import counted, listed, p_phrase
 from bidsapp.reports.page import Cell, Column, Table, cell, is_missing, p_cell, table
 from bidsapp.reports.place_charts import NULL_WORDS, curve_picture, ratio_picture
-from bidsapp.reports.section import CaptionedTable, Section
+from bidsapp.reports.section import CaptionedTable, Section, group_file
 from bidsapp.statistics.point_process import AdjustedModel
 from bidsapp.statistics.positions import PositionTest
 from bidsapp.statistics.ranks import RankTest
@@ -34,6 +34,7 @@ def distance_section(places: PlaceAnalysis, *, virtual: bool) -> Section:
                 f"Distance to {SURFACE_WORDS[surface]}. p-values by rank among random cohorts, with the "
                 "lesions of a patient as alike as measured unless said otherwise.",
                 Table(tuple((each, False) for each in (*headings, *p_headings)), tuple(rows)),
+                source=group_file(f"distance_{surface}"),
             )
         )
     first = (
@@ -98,10 +99,11 @@ def model_section(model: AdjustedModel, *, virtual: bool) -> Section:
     headings = ("Explanation", "Rate ratio", "95 % interval", "p", "p, Holm")
     strong = tuple(place for place, p in enumerate(model.table["holm_p_value"]) if p < 0.05)
     shown = Table(tuple((each, each == "Rate ratio") for each in headings), tuple(rows))
+    caption = "How many times as many lesions in the same volume."
     return Section(
         "model", "Rate ratios", "All explanations together", tuple(sentences),
         (ratio_picture(model.table, labels, "Rate ratios", virtual=virtual),),
-        (CaptionedTable("How many times as many lesions in the same volume.", shown, strong),),
+        (CaptionedTable(caption, shown, strong, source=group_file("rate_ratios")),),
     )  # fmt: skip
 
 
@@ -149,7 +151,8 @@ def _territory_table(level: str, stratum: StratumAnalysis) -> CaptionedTable:
         (*((each, each in headings[1:4]) for each in headings), ("p, patients kept together", False)),
         tuple(rows),
     )
-    return CaptionedTable(f"{LEVEL_WORDS[level]}.", shown, folded=level == "territory")
+    source = group_file(f"territories_{level}")
+    return CaptionedTable(f"{LEVEL_WORDS[level]}.", shown, folded=level == "territory", source=source)
 
 
 def perfusion_section(places: PlaceAnalysis) -> Section:
@@ -169,13 +172,15 @@ def perfusion_section(places: PlaceAnalysis) -> Section:
     ]
     headings = (("p", False), ("p, independent", False), ("p between centres", False))
     caption = "Chance: balls of the lesions' sizes at random places with room for them. Unit of the map."
-    tables = [CaptionedTable(caption, Table((*shown.headings, *headings), tuple(rows)))]
+    both = Table((*shown.headings, *headings), tuple(rows))
+    tables = [CaptionedTable(caption, both, source=group_file("perfusion"))]
     if len(places.perfusion_by_site):
         site = tuple(
             Column(str(name), str(name).replace("_", " "), None if name in ("site", "n_lesions") else 2)
             for name in places.perfusion_by_site.columns
         )
-        tables.append(CaptionedTable("By centre.", table(places.perfusion_by_site, site), folded=True))
+        by_site, source = table(places.perfusion_by_site, site), group_file("perfusion_by_site")
+        tables.append(CaptionedTable("By centre.", by_site, folded=True, source=source))
     return Section("perfusion", "Blood flow", "Blood flow", (), (), tuple(tables))
 
 
@@ -196,9 +201,10 @@ def sensitivity_section(places: PlaceAnalysis) -> Section:
         "range may leave the measured count out. The soft count gives each lesion to regions by the "
         "probability that it lies in them, given its own location error (1 mm where that is not known)."
     )
+    source = group_file("jitter")
     return Section(
         "sensitivity", "Sensitivity", "Sensitivity to the place", (sentence,), (),
-        (CaptionedTable("By centre of gravity.", table(both, columns), folded=True),),
+        (CaptionedTable("By centre of gravity.", table(both, columns), folded=True, source=source),),
     )  # fmt: skip
 
 
@@ -224,8 +230,12 @@ def volume_section(places: PlaceAnalysis) -> Section:
     return Section(
         "volumes", "Volumes", "Volume and place", (kruskal_sentence(places.volumes.kruskal),), (),
         (
-            CaptionedTable("Geometric mean volume against all other lesions, patients as clusters.", both),
-            CaptionedTable("Lesions of each size class.", sizes, folded=True),
+            CaptionedTable(
+                "Geometric mean volume against all other lesions, patients as clusters.",
+                both,
+                source=group_file("volumes"),
+            ),
+            CaptionedTable("Lesions of each size class.", sizes, folded=True, source=group_file("sizes")),
         ),
     )  # fmt: skip
 

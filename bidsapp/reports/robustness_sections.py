@@ -5,7 +5,7 @@ import pandas as pd
 from bidsapp.analysis.regions import COMBINED, RegionAnalysis
 from bidsapp.reports.cohort_words import listed, p_phrase
 from bidsapp.reports.page import Column, Table, cell, is_missing, p_cell, table
-from bidsapp.reports.section import CaptionedTable, Section
+from bidsapp.reports.section import CaptionedTable, Section, group_file
 from bidsapp.statistics.omnibus import SimulatedOmnibus
 
 
@@ -23,6 +23,7 @@ def robustness_section(regions: RegionAnalysis) -> Section:
                 if hangs
             ),
             folded=not found,
+            source=group_file("influence"),
         )
     ]
     if len(regions.without_centres):
@@ -31,6 +32,7 @@ def robustness_section(regions: RegionAnalysis) -> Section:
                 "p-values without each centre, patients kept together, Bonferroni.",
                 _without_centres(regions.without_centres),
                 folded=True,
+                source=group_file("without_centre"),
             )
         )
     sentences = [simulated_sentence(regions.omnibus)]
@@ -131,5 +133,5 @@ def power_section(regions: RegionAnalysis) -> Section:
         "What this cohort could have shown",
         (),
         (),
-        (CaptionedTable(caption, table(power, columns)),),
+        (CaptionedTable(caption, table(power, columns), source=group_file("power")),),
     )

@@ -1,7 +1,9 @@
 """A section of a page: sentences, pictures and tables under one heading."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from bidsapp.bids.names import group_path
 from bidsapp.reports.page import Table
 from bidsapp.reports.picture import Picture
 
@@ -20,12 +22,15 @@ class CaptionedTable:
         Rows to set in bold.
     folded
         Shown only when the reader opens it.
+    source
+        Relative address of the file that holds the table, empty without one: `group_file`.
     """
 
     caption: str
     table: Table
     strong: tuple[int, ...] = ()
     folded: bool = False
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +53,14 @@ class Section:
     sentences: tuple[str, ...] = ()
     pictures: tuple[Picture, ...] = ()
     tables: tuple[CaptionedTable, ...] = ()
+
+
+def group_file(name: str) -> str:
+    """Give the address of a table of the group, as seen from the page.
+
+    Examples
+    --------
+    >>> group_file("lesions")
+    'group/lesions.tsv'
+    """
+    return group_path(Path(), name).as_posix()

@@ -1,13 +1,15 @@
 """The pages in a real browser, from disk: no console error, tables sort, pictures flicker, paper is sane."""
 
+import json
 import re
+from importlib.resources import files
 
 import pytest
 from matplotlib.image import imread
 
 from bidsapp.reports.group import write_group_report
 from bidsapp.reports.participant import write_participant_report
-from tests.reports.browser import CHROMIUM, browse, console, with_script
+from tests.reports.browser import CHROMIUM, answer, browse, console, with_script
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 
@@ -92,3 +94,51 @@ def test_pages_print_on_a_sane_number_of_sheets(pages, tmp_path):
         browse(page, "--no-pdf-header-footer", f"--print-to-pdf={printed}")
         sheets = len(re.findall(rb"/Type\s*/Page\b", printed.read_bytes()))
         assert 3 <= sheets <= 16
+
+
+AXE_VERDICT = """
+const found = await axe.run(document, { resultTypes: ["violations"] });
+return JSON.stringify(found.violations.map(each => [each.impact, each.id, each.nodes[0].target.join(" ")]));
+"""
+
+
+def serious_violations(page):
+    """Give what axe calls serious or critical."""
+    axe = files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+    found = json.loads(answer(with_script(page, axe.replace("</script", "<\\/script")), AXE_VERDICT))
+    return [each for each in found if each[0] in ("serious", "critical")]
+
+
+def test_axe_finds_what_is_wrong(tmp_path):
+    wrong = tmp_path / "wrong.html"
+    text = (
+        '<html lang="en"><title>x</title><body><main><img src="data:,"><p style="color:#ccc">pale</p></main>'
+    )
+    wrong.write_text(f"<!DOCTYPE html>{text}</body></html>", encoding="utf-8")
+    assert {name for _, name, _ in serious_violations(wrong)} == {"image-alt", "color-contrast"}
+
+
+def test_axe_finds_no_serious_violation(pages):
+    for page in pages:
+        assert serious_violations(page) == []
+
+
+def test_the_quality_strips_lead_to_pages_by_keyboard(pages):
+    script = """
+    const dots = Array.from(document.querySelectorAll("#quality svg a"));
+    dots[0].focus();
+    return JSON.stringify([dots.length, dots[0].getAttribute("href"), document.activeElement === dots[0]]);
+    """
+    count, link, focused = json.loads(answer(pages[1], script))
+    assert count == 30
+    assert re.fullmatch(r"sub-\d\d\.html", link)
+    assert focused
+
+
+def test_every_link_within_a_page_has_its_place(pages, parse):
+    for page in pages:
+        seen = parse(page.read_text(encoding="utf-8"))
+        names = {attributes.get("id") for _, attributes in seen.elements}
+        inside = [link["href"][1:] for link in seen.named("a") if link["href"].startswith("#")]
+        assert inside
+        assert set(inside) <= names

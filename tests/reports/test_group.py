@@ -8,8 +8,14 @@ from bidsapp.errors import DataError, ShapeError
 from bidsapp.geometry.space import Space
 from bidsapp.images.volume import Volume
 from bidsapp.reports.cohort_tables import lesion_links, lesion_table, region_rows
-from bidsapp.reports.cohort_words import caveats, hemisphere_sentence, omnibus_sentence, summary_sentence
-from bidsapp.reports.group import LARGEST_PAGE_BYTES, write_group_report
+from bidsapp.reports.cohort_words import (
+    both_verdicts,
+    caveats,
+    hemisphere_sentence,
+    omnibus_sentence,
+    summary_sentence,
+)
+from bidsapp.reports.group import LARGEST_PAGE_BYTES, excluded_by_reason, write_group_report
 from bidsapp.statistics.clustered import FEW_PATIENTS
 from bidsapp.statistics.hemispheres import HemisphereTest
 from bidsapp.statistics.regions import ChiSquareTest
@@ -53,7 +59,51 @@ def test_patients_used_are_linked_to_their_pages_and_excluded_ones_are_not(html,
     links = [link["href"] for link in parse(html).named("a")]
     assert "sub-00.html" in links
     assert "sub-99.html" not in links
-    assert "1: no lesion mask" in parse(html).text
+    assert "1: no lesion mask (sub-99)" in parse(html).text
+
+
+def test_the_flow_of_the_cohort_adds_up(html, parse, group_page):
+    words = parse(html).text
+    n_lesions = len(group_page.lesions)
+    assert f"31 patients found 30 used 1 excluded 30 with lesions 0 without {n_lesions} lesions" in words
+    assert f"{n_lesions} in regions 0 outside all structures" in words
+
+
+def test_patients_excluded_for_one_reason_stand_together():
+    patients = pd.DataFrame(
+        {
+            "participant": ["sub-1", "sub-2", "sub-3", "sub-4"],
+            "status": ["excluded", "excluded", "used", "excluded"],
+            "reason": ["it failed (see sub-1/log)", "it failed (see sub-2/log)", None, None],
+        }
+    )
+    together = [("it failed (see sub-…/log)", ["sub-1", "sub-2"]), ("no reason given", ["sub-4"])]
+    assert excluded_by_reason(patients) == together
+
+
+def test_both_verdicts_stand_side_by_side_the_leading_one_first():
+    clustered, paper = both_verdicts(regions(), "clustered")
+    assert clustered.more == "A (30 measured, 15.0 expected, ratio 2.00)"
+    assert clustered.fewer == ""
+    assert paper.fewer == "B (5 measured, 20.0 expected, ratio 0.25)"
+    assert [each.name for each in both_verdicts(regions(), "paper")] == [paper.name, clustered.name]
+
+
+def test_tables_lead_to_their_files(group_page, tmp_path, parse):
+    write_group_report(replace(group_page, tables={"combined": "regions_combined"}), tmp_path / "group.html")
+    links = [link["href"] for link in parse((tmp_path / "group.html").read_text(encoding="utf-8")).named("a")]
+    assert {"group/lesions.tsv", "group/patients.tsv", "group/regions_combined.tsv"} <= set(links)
+
+
+def test_a_page_of_5000_patients_and_25000_lesions_is_small_enough(group_page, tmp_path):
+    lesions = pd.concat([group_page.lesions] * (25_000 // len(group_page.lesions) + 1), ignore_index=True)
+    names = [f"sub-{number:05d}" for number in range(5_000)]
+    patients = pd.DataFrame({"participant": names, "status": "used", "reason": "", "n_lesions": 5})
+    patients = patients.assign(site="North", report=[f"{name}_ses-01_ce-gadolinium.html" for name in names])
+    owners = [f"{number % 5_000:05d}" for number in range(len(lesions))]
+    page = replace(group_page, lesions=lesions.assign(subject=owners), patients=patients)
+    write_group_report(page, tmp_path / "group.html")
+    assert (tmp_path / "group.html").stat().st_size < 0.7 * LARGEST_PAGE_BYTES
 
 
 def test_each_lesion_leads_to_its_place_on_the_page_of_its_patient(group_page, html, parse):
