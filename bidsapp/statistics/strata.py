@@ -20,6 +20,7 @@ from bidsapp.statistics.regions import (
     region_table,
     volume_fractions,
 )
+from bidsapp.statistics.shrinkage import RATIO_COLUMNS, ratio_table
 
 CENTRE_CELLS = (*PAPER_CELLS, "Putamen")
 """Regions that are compared between centres; the others are pooled."""
@@ -58,6 +59,7 @@ REGION_COLUMNS: Mapping[str, str] = MappingProxyType(
         "clustered_holm_p_value": "clustered_p_value, Holm over all regions with a volume.",
         "clustered_benjamini_hochberg_p_value": "clustered_p_value, false discovery rate over all regions.",
         "clustered_significant": "Whether clustered_bonferroni_p_value is below alpha.",
+        **RATIO_COLUMNS,
         "n_left": "Lesions in the left structure of the region.",
         "n_right": "Lesions in the right structure of the region.",
         "hemisphere_p_value": "Left against right, exact binomial, not corrected; n/a without both.",
@@ -152,6 +154,9 @@ def analyse_stratum(
     paired = volumes[(volumes["left"] > 0) & (volumes["right"] > 0)].sum()
     regions = region_table(observed, fractions, settings)
     regions = regions.merge(clustered_table(counts, fractions, settings), on="region", validate="one_to_one")
+    regions = regions.merge(
+        ratio_table(observed, fractions, settings.confidence), on="region", validate="one_to_one"
+    )
     return StratumAnalysis(
         regions=regions.merge(_sides(inside, volumes), on="region", validate="one_to_one"),
         omnibus=omnibus_test(observed, fractions),

@@ -12,6 +12,7 @@ from scipy.stats import chi2, power_divergence
 from bidsapp.statistics.beta_binomial import clustered_p_value
 from bidsapp.statistics.heterogeneity import HeterogeneityTest
 from bidsapp.statistics.regions import PAPER_CELLS, region_table
+from bidsapp.statistics.shrinkage import gamma_prior
 from bidsapp.statistics.strata import StratumAnalysis, analyse_stratum, compare_centres
 from tests.statistics.conftest import stratum_counts
 
@@ -66,6 +67,69 @@ def test_single_lesions_have_the_binomial_p_value_of_the_convolution(combined: S
         observed, share = int(found.loc[name, "n_observed"]), found.loc[name, "n_expected"] / 517
         wanted = clustered_p_value(observed, [1] * 517, share, 0.0)
         assert found.loc[name, "clustered_p_value"] == pytest.approx(wanted, rel=SIX_DIGITS)
+
+
+@pytest.mark.parametrize(
+    ("region", "low", "high"),
+    [
+        ("Cerebral White Matter", 0.565, 0.801),
+        ("Cerebral Cortex", 1.230, 1.542),
+        ("Putamen", 2.443, 6.178),
+        ("Cerebellum Cortex", 0.560, 1.108),
+    ],
+)
+def test_the_exact_poisson_intervals_are_those_specified(
+    combined: StratumAnalysis, region: str, low: float, high: float
+) -> None:
+    row = combined.regions.set_index("region").loc[region]
+    assert (row["poisson_ratio_low"], row["poisson_ratio_high"]) == pytest.approx((low, high), abs=5e-4)
+
+
+@pytest.fixture(scope="module")
+def unrounded(golden: dict[str, Any], golden_regions: pd.DataFrame) -> pd.DataFrame:
+    """All 19 regions: lesions, and the middle of what rounding in four columns leaves of each share."""
+    counts = golden_regions.pivot(index="region", columns="stratum", values="n_expected").fillna(0)
+    sizes = pd.Series(golden["n_lesions"])
+    lowest, highest = ((counts + half).div(sizes) for half in (-0.5, 0.5))
+    shares = (lowest.max(axis=1).clip(lower=0) + highest.min(axis=1)) / 2
+    combined = golden_regions[golden_regions["stratum"] == "combined"].set_index("region")["n_observed"]
+    observed = combined.reindex(counts.index).fillna(0).astype(int)
+    unseen = pd.Series(0.25 / 517, index=["Third", "Inferior", "Other"])
+    assert observed.sum() == 516
+    return pd.DataFrame(
+        {
+            "observed": pd.concat([observed, pd.Series([1, 0, 0], index=unseen.index)]),
+            "share": pd.concat([shares, unseen]),
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("region", "ratio", "low", "high"),
+    [
+        ("Putamen", 3.38, 2.10, 4.96),
+        ("Lateral Ventricle", 0.14, 0.01, 0.47),
+        ("Hippocampus", 0.23, 0.01, 0.77),
+        ("Brain Stem", 0.33, 0.07, 0.78),
+    ],
+)
+def test_shrunken_ratios_are_those_specified(
+    unrounded: pd.DataFrame, region: str, ratio: float, low: float, high: float
+) -> None:
+    names = [str(name) for name in unrounded.index]
+    volumes = pd.DataFrame(
+        {"left": 0.0, "right": 0.0, "none": unrounded["share"]}, index=pd.Index(names, name="region")
+    )
+    table = analyse_stratum(one_lesion_patients(names, list(unrounded["observed"])), volumes).regions
+    row = table.set_index("region").loc[region]
+    found = row[["shrunken_ratio", "shrunken_ratio_low", "shrunken_ratio_high"]].tolist()
+    assert found == pytest.approx([ratio, low, high], abs=0.0051)
+
+
+def test_the_prior_of_the_ratios_is_the_one_specified(unrounded: pd.DataFrame) -> None:
+    expected = (517 * unrounded["share"] / unrounded["share"].sum()).to_numpy()
+    shape, rate = gamma_prior(unrounded["observed"].to_numpy(), expected)
+    assert (shape, rate) == pytest.approx((1.228, 1.424), abs=5e-4)
 
 
 def centres(golden: dict[str, Any], n: int) -> HeterogeneityTest:
