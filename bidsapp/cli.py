@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from bidsapp.arguments import build_parser, read_settings
 from bidsapp.errors import MetsAtlasError, OutputError, SelectionError
-from bidsapp.execution.cluster import Cluster, affordable_processes, available_memory_gib
+from bidsapp.execution.cluster import Cluster, affordable_processes, available_memory_gib, memory_hint
 from bidsapp.execution.device import Device, count_gpus, settle_device
 from bidsapp.execution.lock import hold
 from bidsapp.execution.outcome import Outcome, attempt
@@ -126,8 +126,9 @@ def _run(settings: RunSettings, *, must_validate: bool) -> int:
         f"seed {settings.random_seed}; run {run_id}"
     )
     logger.info("%s", banner)
-    if device.hint:
-        logger.warning("%s", device.hint)
+    for hint in (device.hint, _memory_hint(settings)):
+        if hint:
+            logger.warning("%s", hint)
     if must_validate and "participant" in settings.levels:
         from bidsapp.bids.validate import validate_dataset
 
@@ -153,6 +154,13 @@ def _device_here(settings: RunSettings) -> Device:
     return settle_device(settings.device, settings.gpu)
 
 
+def _memory_hint(settings: RunSettings) -> str:
+    """Say that memory may run out, where scans are worked on by this machine."""
+    if settings.scheduler or "participant" not in settings.levels:
+        return ""
+    return memory_hint(available_memory_gib(), low_memory=settings.low_memory)
+
+
 def _cluster(settings: RunSettings) -> Cluster:
     """Count the processes: one for each GPU, or as many as memory is enough for."""
     asked, n_gpus = settings.n_processes, 0
@@ -162,7 +170,7 @@ def _cluster(settings: RunSettings) -> Cluster:
         n_gpus = count_gpus() if settings.device == "cuda" else 0
         granted = max(1, min(asked, n_gpus))
     else:
-        granted = affordable_processes(asked, available_gib=available_memory_gib())
+        granted = affordable_processes(asked, available_memory_gib(), low_memory=settings.low_memory)
     if granted < asked:
         logger.warning("%d processes were asked for; GPUs or memory are enough for %d", asked, granted)
     return Cluster(folder=settings.work_dir, n_processes=granted, n_gpus=n_gpus, scheduler=settings.scheduler)

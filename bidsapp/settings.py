@@ -213,6 +213,9 @@ class GroupSettings:
     lesions_in_atlas_space: Path | None = None
 
 
+_LOW_MEMORY_FIELD_MM = 1.2
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
     """Everything the command line chooses.
@@ -247,6 +250,8 @@ class RunSettings:
         File of a general model the registration begins with; None for none.
     lesion_handling
         "mask", "volume" or "none", as in `bidsapp.lesions.handling`; "auto": by the mask where there is one.
+    low_memory
+        Keep displacements on a coarser grid, which needs a third less memory.
     sloppy
         Coarse and quick, for tests only.
     atlas
@@ -275,6 +280,7 @@ class RunSettings:
     parameterisation: str = "field"
     initial_model: Path | None = None
     lesion_handling: str = "auto"
+    low_memory: bool = False
     sloppy: bool = False
     atlas: Path | None = None
     group: GroupSettings = field(default_factory=GroupSettings)
@@ -292,6 +298,7 @@ class RunSettings:
         return replace(
             chosen,
             objective=self.objective,
+            field_mm=max(chosen.field_mm, _LOW_MEMORY_FIELD_MM) if self.low_memory else chosen.field_mm,
             initial_model=self.initial_model,
             random_seed=self.random_seed,
             volume_weight=0.0 if self.lesion_handling == "none" else chosen.volume_weight,

@@ -4,8 +4,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-MEMORY_PER_SCAN_GIB = 2.0
-"""What one scan needs at its peak, with room to spare (benchmark/results/real.json: run.peak_gib)."""
+MEMORY_PER_SCAN_GIB = 2.5
+"""What one scan needs at its peak, at most (benchmark/results/engine.json: default, full_size)."""
+
+LOW_MEMORY_PER_SCAN_GIB = 1.5
+"""The same with --low-mem."""
 
 _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 _AVAILABLE = Path("/proc/meminfo")
@@ -39,15 +42,37 @@ class Cluster:
         return self.n_processes == 1 and not self.scheduler
 
 
-def affordable_processes(asked: int, *, available_gib: float) -> int:
+def affordable_processes(asked: int, available_gib: float, *, low_memory: bool = False) -> int:
     """Count the processes that memory is enough for, at least one.
 
     Examples
     --------
-    >>> affordable_processes(8, available_gib=7.9)
-    3
+    >>> affordable_processes(8, 7.9), affordable_processes(8, 7.9, low_memory=True)
+    (3, 5)
     """
-    return max(1, min(asked, int(available_gib / MEMORY_PER_SCAN_GIB)))
+    return max(1, min(asked, int(available_gib / _per_scan_gib(low_memory=low_memory))))
+
+
+def memory_hint(available_gib: float, *, low_memory: bool = False) -> str:
+    """Say what to do if memory may not be enough for one scan; empty if it is.
+
+    Examples
+    --------
+    >>> memory_hint(1.8)
+    'a scan can need 2.5 GiB of memory, got 1.8 free: --low-mem needs 1.5, or take a larger machine'
+    >>> memory_hint(1.8, low_memory=True)
+    ''
+    """
+    needed_gib = _per_scan_gib(low_memory=low_memory)
+    if available_gib >= needed_gib:
+        return ""
+    way_out = "" if low_memory else f"--low-mem needs {LOW_MEMORY_PER_SCAN_GIB}, or "
+    found = f"a scan can need {needed_gib} GiB of memory, got {available_gib:.1f} free"
+    return f"{found}: {way_out}take a larger machine"
+
+
+def _per_scan_gib(*, low_memory: bool) -> float:
+    return LOW_MEMORY_PER_SCAN_GIB if low_memory else MEMORY_PER_SCAN_GIB
 
 
 def available_memory_gib() -> float:
