@@ -157,7 +157,13 @@ def _add_computing(parser: argparse.ArgumentParser) -> None:
     joined = parser.add_mutually_exclusive_group().add_argument
     joined("--scheduler", metavar="ADDRESS", help="work on the workers of this Dask scheduler")
     joined("--scheduler-file", type=Path, metavar="FILE", help="the same, address in a file it wrote")
-    add("--force", action="store_true", help="work again on scans whose results are up to date")
+    again = parser.add_mutually_exclusive_group().add_argument
+    again("--force", action="store_true", help="work again on scans whose results are up to date")
+    again(
+        *("--reports-only", "--reports_only"),
+        action="store_true",
+        help="draw the pages of finished scans again from their results; nothing is registered",
+    )
     add("-w", "--work-dir", "--work_dir", type=Path, metavar="FOLDER", help="scratch; default: in $TMPDIR")
     add("--random-seed", "--random_seed", type=_seed, default=0, metavar="N", help="default: 0")
     pace = parser.add_mutually_exclusive_group().add_argument
@@ -187,7 +193,7 @@ def _add_computing(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--initial-model",
-        type=_model,
+        default="none",
         metavar="FILE|none",
         help="begin with a general model of metsatlas-train; default: none",
     )
@@ -212,10 +218,6 @@ def _seed(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(f"a whole number from 0 to 4294967295 is needed, got {text!r}")
     return int(text)
-
-
-def _model(text: str) -> Path | None:
-    return None if text == "none" else Path(text).resolve()
 
 
 def _contrast(text: str) -> Contrast:
@@ -262,7 +264,8 @@ def read_settings(arguments: argparse.Namespace, environment: Mapping[str, str])
         raise UsageError(
             f"the work folder must not lie inside bids_dir, got {work_dir}: name another with -w"
         )
-    needs_results = "participant" not in arguments.levels and not arguments.lesions_in_atlas_space
+    is_group_only = "participant" not in arguments.levels and not arguments.lesions_in_atlas_space
+    needs_results = is_group_only or arguments.reports_only
     if needs_results and not output_dir.is_dir():
         raise MissingInputError(f"no outputs in {output_dir} yet: run the participant level first")
     selection = Selection(
@@ -289,7 +292,7 @@ def read_settings(arguments: argparse.Namespace, environment: Mapping[str, str])
         preset=arguments.pace or "default",
         objective=arguments.objective,
         parameterisation=arguments.parameterisation,
-        initial_model=arguments.initial_model,
+        initial_model=_initial_model(arguments.initial_model),
         lesion_handling=arguments.lesion_handling,
         low_memory=arguments.low_mem,
         sloppy=arguments.sloppy,
@@ -298,6 +301,7 @@ def read_settings(arguments: argparse.Namespace, environment: Mapping[str, str])
         location_ensemble=arguments.location_ensemble,
         force=arguments.force,
         scheduler=_scheduler(arguments),
+        reports_only=arguments.reports_only,
     )
 
 
@@ -347,6 +351,19 @@ def _group_settings(arguments: argparse.Namespace) -> GroupSettings:
         contrast=arguments.contrast,
         lesions_in_atlas_space=_existing_folder(folder, "the lesions in atlas space") if folder else None,
     )
+
+
+def _initial_model(text: str) -> Path | None:
+    """Name an existing file, or none."""
+    if text == "none":
+        return None
+    path = Path(text)
+    if not path.is_file():
+        raise MissingInputError(
+            f"the initial model must be a file or none, got {path}, where there is none: train one with "
+            "metsatlas-train, and in a container check whether its folder is mounted"
+        )
+    return path.resolve()
 
 
 def _existing_folder(path: Path, what: str) -> Path:

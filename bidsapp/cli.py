@@ -6,20 +6,21 @@
 import json
 import logging
 import os
+import shlex
 import shutil
 import sys
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from bidsapp.arguments import build_parser, read_settings
-from bidsapp.errors import MetsAtlasError, OutputError, SelectionError
+from bidsapp.errors import MetsAtlasError, OutputError, SelectionError, TemporaryError
 from bidsapp.execution.cluster import Cluster, affordable_processes, available_memory_gib, memory_hint
 from bidsapp.execution.device import Device, count_gpus, settle_device
 from bidsapp.execution.lock import hold
@@ -58,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
     """
     try:
         arguments = build_parser().parse_intermixed_args(argv)
-        settings = read_settings(arguments, os.environ)
+        settings = replace(read_settings(arguments, os.environ), command=shlex.join(["metsatlas", *argv]))
         if arguments.dry_run:
             return _print_plan(settings)
         with _console(arguments.verbose):
@@ -129,7 +130,7 @@ def _run(settings: RunSettings, *, must_validate: bool) -> int:
     for hint in (device.hint, _memory_hint(settings)):
         if hint:
             logger.warning("%s", hint)
-    if must_validate and "participant" in settings.levels:
+    if must_validate and "participant" in settings.levels and not settings.reports_only:
         from bidsapp.bids.validate import validate_dataset
 
         validate_dataset(settings.selection.bids_dir)
@@ -202,7 +203,8 @@ def _participant_level(
     """Work on every scan; one that fails is said and counted, and the others go on."""
     from bidsapp.execution.apply import apply_to_all
     from bidsapp.participant import ParticipantJob
-    from bidsapp.resume import process_unless_done
+
+    work = _work_on_a_scan(settings)
 
     def describe(job: ParticipantJob) -> str:
         entities = "".join(f"_{key}-{label}" for key, label in job.files.entities.items())
@@ -212,19 +214,32 @@ def _participant_level(
         if search.error:
             logs = settings.output_dir / f"sub-{search.item}" / "log" / run_id
             _count(search, f"sub-{search.item}", logs, tally)
+            _show(search, settings, search.item, {})
     scans = [files for search in found for files in search.value or ()]
     jobs = [ParticipantJob(files=files, settings=settings, run_id=run_id) for files in scans]
     outcomes = apply_to_all(
-        process_unless_done,
+        work,
         jobs,
-        patiently=partial(process_unless_done, must_wait=True),
+        patiently=partial(work, must_wait=True),
         cluster=cluster,
         describe=describe,
     )
     for outcome in outcomes:
         logs = settings.output_dir / f"sub-{outcome.item.files.subject}" / "log" / run_id
         _count(outcome, describe(outcome.item), logs, tally)
+        _show(outcome, settings, outcome.item.files.subject, outcome.item.files.entities)
     shutil.rmtree(cluster.folder, ignore_errors=True)
+
+
+def _work_on_a_scan(settings: RunSettings) -> Callable[..., object]:
+    """Choose what is done with each scan: all of it, or only its page again."""
+    if settings.reports_only:
+        from bidsapp.redraw import redraw_page
+
+        return redraw_page
+    from bidsapp.resume import process_unless_done
+
+    return process_unless_done
 
 
 def _group_level(settings: RunSettings, run_id: str, tally: Tally) -> None:
@@ -261,6 +276,35 @@ def _explain(name: str, error: Exception, traceback: str, crash: Path) -> None:
     else:
         save_text(traceback, crash)
         logger.error("%s: unexpected %s; please report it with %s", name, _one_line(error), crash)
+
+
+def _show(
+    outcome: Outcome[Any, Any], settings: RunSettings, subject: str, entities: Mapping[str, str]
+) -> None:
+    """Leave a page that says why a scan failed, unless results of an earlier run have theirs."""
+    expected = (SelectionError, TemporaryError)
+    if outcome.error is None or isinstance(outcome.error, expected) or settings.reports_only:
+        return
+    from bidsapp.bids.description import is_virtual
+    from bidsapp.bids.names import Kind, output_path, scan_name
+    from bidsapp.reports.failure import Failure, write_failure_report
+
+    try:
+        place = (settings.output_dir, subject, entities)
+        page, results = (output_path(*place, kind, "any") for kind in (Kind.REPORT, Kind.LESION_METRICS))
+        if page.is_file() and results.is_file():
+            return
+        facts = {"version": version("metsatlas"), "command": settings.command, "device": settings.device}
+        failure = Failure(
+            scan_name(subject, entities).replace("_", " "),
+            is_virtual(settings.selection.bids_dir),
+            _one_line(outcome.error),
+            outcome.traceback,
+            facts,
+        )
+        write_failure_report(failure, page)
+    except MetsAtlasError as error:
+        logger.warning("no page says why sub-%s failed: %s", subject, _one_line(error))
 
 
 def _print_plan(settings: RunSettings) -> int:

@@ -1,11 +1,10 @@
 """THE STORY of one scan, top to bottom: read it, align it, carry its lesions to the atlas, measure, show."""
 
 import logging
-import shlex
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,15 @@ from bidsapp.bids.description import app_version, image_sidecar, is_virtual, wri
 from bidsapp.bids.find import SubjectFiles
 from bidsapp.bids.load import LoadedSubject, load_subject
 from bidsapp.bids.names import Kind, LogKind, bids_uri, log_path, output_path, scan_name
-from bidsapp.bids.save import lesion_lookup, save_json, save_labels, save_structures, save_table, save_volume
+from bidsapp.bids.save import (
+    lesion_lookup,
+    load_table,
+    save_json,
+    save_labels,
+    save_structures,
+    save_table,
+    save_volume,
+)
 from bidsapp.bids.transforms import write_fixed_to_moving, write_moving_to_fixed
 from bidsapp.execution.lock import hold
 from bidsapp.images.alignment import Alignment
@@ -27,15 +34,16 @@ from bidsapp.images.volume import Volume
 from bidsapp.lesions.handling import Guide, guide, settle_handling
 from bidsapp.lesions.healing import heal_labels
 from bidsapp.lesions.instances import find_lesions, instance_map
-from bidsapp.lesions.mapping import warped_instances
 from bidsapp.lesions.table import LESION_COLUMNS, LesionScan, lesion_table
 from bidsapp.metrics.measurements import STRUCTURE_COLUMNS, SUMMARY_COLUMNS, Measurements, measure
 from bidsapp.registration.affine import align_affine
 from bidsapp.registration.deformable import Convergence, align_deformable
 from bidsapp.registration.intensities import Intensities
 from bidsapp.registration.repeats import perturbed_starts
-from bidsapp.reports.participant import ParticipantPage, write_participant_report
+from bidsapp.reports.participant import write_participant_report
+from bidsapp.reports.participant_page import ParticipantPage
 from bidsapp.settings import RunSettings
+from bidsapp.warped import Warped, warp
 
 logger = logging.getLogger(__name__)
 
@@ -75,26 +83,20 @@ class ParticipantJob:
     run_id: str
 
 
-@dataclass(frozen=True)
-class Warped:
-    """What arrives on the atlas grid.
+@dataclass(frozen=True, slots=True)
+class Story:
+    """How the results of a scan came about, as its page tells.
 
     Parameters
     ----------
-    t1w, affine_t1w
-        Intensities after both steps, and after the affine step alone.
-    labels, affine_labels
-        SegAnat labels, likewise.
-    lesions, affine_lesions
-        Lesion numbers, likewise; None without a mask.
+    methods
+        What `bidsapp.reports.methods_text.participant_methods` asks for.
+    provenance
+        Version, command, device, date, seconds, atlas and its checksums, in words.
     """
 
-    t1w: Volume
-    affine_t1w: Volume
-    labels: Volume
-    affine_labels: Volume
-    lesions: Volume | None
-    affine_lesions: Volume | None
+    methods: Mapping[str, object]
+    provenance: Mapping[str, str]
 
 
 def process_participant(job: ParticipantJob) -> Mapping[str, float | int | str]:
@@ -130,13 +132,11 @@ def process_participant(job: ParticipantJob) -> Mapping[str, float | int | str]:
     repeats = repeated(subject, alignment, atlas, job.settings)
     lesions = lesion_table(scan, alignment, atlas, repeats)
     save_images(job, subject, warped, alignment, atlas)
-    history = save_tables(job, measurements, lesions, convergence, atlas.name)
-    seconds = time.monotonic() - started
-    page = draw_page(
-        job, (subject, scan, warped, alignment), (measurements, lesions, history), atlas, seconds
-    )
-    write_participant_report(page, _path(job, Kind.REPORT, atlas.name))
-    save_log(job, atlas)
+    save_tables(job, measurements, lesions, convergence, atlas.name)
+    story = tell_story(job, atlas, len(convergence), time.monotonic() - started)
+    save_log(job, atlas, story)
+    page = draw_page(job, (subject, scan), warped, alignment, atlas, story)
+    write_participant_report(page, report_path(job, atlas.name))
     return measurements.summary
 
 
@@ -194,20 +194,6 @@ def _over_fit(
     )
 
 
-def warp(subject: LoadedSubject, scan: LesionScan, alignment: Alignment, atlas: AtlasPack) -> Warped:
-    """Sample the native scan once, through both steps; and once more through the affine alone, to compare."""
-    still, onto = alignment.affine_only(), atlas.template.space
-    has_lesions = bool(scan.lesions)
-    return Warped(
-        t1w=alignment.resample(subject.t1w, onto=onto, interpolation="linear"),
-        affine_t1w=still.resample(subject.t1w, onto=onto, interpolation="linear"),
-        labels=alignment.resample(subject.labels, onto=onto, interpolation="nearest"),
-        affine_labels=still.resample(subject.labels, onto=onto, interpolation="nearest"),
-        lesions=warped_instances(scan.lesions, scan.space, alignment, onto) if has_lesions else None,
-        affine_lesions=warped_instances(scan.lesions, scan.space, still, onto) if has_lesions else None,
-    )
-
-
 def save_images(
     job: ParticipantJob, subject: LoadedSubject, warped: Warped, alignment: Alignment, atlas: AtlasPack
 ) -> None:
@@ -252,7 +238,7 @@ def save_tables(
     lesions: pd.DataFrame,
     convergence: list[Convergence],
     atlas: str,
-) -> pd.DataFrame:
+) -> None:
     """Write every table of the scan, the lesions last: their table says that the scan is done."""
     summary = pd.DataFrame([dict(measurements.summary)])
     save_table(summary, _path(job, Kind.REGISTRATION_METRICS, atlas), SUMMARY_COLUMNS)
@@ -262,32 +248,60 @@ def save_tables(
     )
     save_table(history, _path(job, Kind.CONVERGENCE_METRICS, atlas), CONVERGENCE_COLUMNS)
     save_table(lesions, _path(job, Kind.LESION_METRICS, atlas), LESION_COLUMNS)
-    return history
 
 
-def save_log(job: ParticipantJob, atlas: AtlasPack) -> None:
+def tell_story(job: ParticipantJob, atlas: AtlasPack, n_iterations: int, seconds: float) -> Story:
+    """Say how the results of a scan came about."""
+    chosen = job.settings.registration
+    methods = {
+        "version": app_version(),
+        "atlas": atlas.name,
+        "spacing_mm": chosen.stages[-1].grid_mm,
+        "iterations": n_iterations,
+        "smoothness_weight": chosen.smoothness_weight,
+        "volume_weight": chosen.volume_weight,
+        "curvature_weight": chosen.curvature_weight,
+        "objective": chosen.objective,
+        "parameterisation": chosen.parameterisation,
+        "lesion_handling": _lesion_handling(job)["Method"],
+        "device": job.settings.device,
+    }
+    provenance = {
+        "version": app_version(),
+        "command": job.settings.command,
+        "device": job.settings.device,
+        "date": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
+        "seconds": f"{seconds:.0f}",
+        "atlas": atlas.name,
+        **{f"sha256 of {name}": atlas.checksums[name] for name in sorted(atlas.checksums)},
+    }
+    return Story(methods, provenance)
+
+
+def save_log(job: ParticipantJob, atlas: AtlasPack, story: Story) -> None:
     """Keep every choice behind the results of this scan."""
     choices = {
         "run": asdict(job.settings),
         "registration": asdict(job.settings.registration),
         "atlas": {"name": atlas.name, "sha256": dict(atlas.checksums)},
         "version": app_version(),
+        "story": story,
     }
     save_json(choices, log_path(*_scan(job), LogKind.SETTINGS, job.run_id))
 
 
 def draw_page(
     job: ParticipantJob,
-    images: tuple[LoadedSubject, LesionScan, Warped, Alignment],
-    tables: tuple[Measurements, pd.DataFrame, pd.DataFrame],
+    native: tuple[LoadedSubject, LesionScan],
+    warped: Warped,
+    alignment: Alignment,
     atlas: AtlasPack,
-    seconds: float,
+    story: Story,
 ) -> ParticipantPage:
-    """Lay out everything the page of this scan shows."""
-    subject, scan, warped, alignment = images
-    measurements, lesions, history = tables
+    """Lay out everything the page of this scan shows; its numbers are those of the saved tables."""
+    subject, scan = native
     root = job.settings.selection.bids_dir
-    handling = _lesion_handling(job)["Method"]
+    handling = str(story.methods["lesion_handling"])
     inputs = [("T1w", _relative(job.files.t1w, root), "; ".join(job.files.notes))]
     if job.files.labels:
         inputs.append(("anatomical labels", _relative(job.files.labels, root), ""))
@@ -296,6 +310,10 @@ def draw_page(
         inputs.append(("lesion mask", path, f"{subject.lesion_mask_kind}; {_HANDLED[handling]}"))
     else:
         inputs.append(("lesion mask", "none", _HANDLED[handling]))
+
+    def saved(kind: Kind) -> pd.DataFrame:
+        return load_table(_path(job, kind, atlas.name))
+
     return ParticipantPage(
         title=scan_name(job.files.subject, job.files.entities).replace("_", " "),
         virtual=is_virtual(root),
@@ -306,38 +324,40 @@ def draw_page(
         fixed_labels=atlas.labels,
         warped_labels=warped.labels,
         affine_labels=warped.affine_labels,
-        lesion_mask=warped.lesions,
-        affine_lesion_mask=warped.affine_lesions,
+        lesion_mask=_shown(job, warped.lesions, atlas),
+        affine_lesion_mask=_shown(job, warped.affine_lesions, atlas),
         t1w=subject.t1w,
         native_lesion_mask=instance_map(scan.lesions, scan.space) if scan.lesions else None,
+        native_labels=subject.labels,
         jacobian=alignment.jacobian_determinant(),
-        structures=measurements.structures,
-        summary=measurements.summary,
-        lesions=lesions,
-        convergence=history,
+        structures=saved(Kind.STRUCTURE_METRICS),
+        summary=_summary(saved(Kind.REGISTRATION_METRICS)),
+        lesions=saved(Kind.LESION_METRICS),
+        convergence=saved(Kind.CONVERGENCE_METRICS),
         warnings=subject.warnings,
-        methods={
-            "version": app_version(),
-            "atlas": atlas.name,
-            "spacing_mm": job.settings.registration.stages[-1].grid_mm,
-            "iterations": len(history),
-            "smoothness_weight": job.settings.registration.smoothness_weight,
-            "volume_weight": job.settings.registration.volume_weight,
-            "curvature_weight": job.settings.registration.curvature_weight,
-            "objective": job.settings.registration.objective,
-            "device": job.settings.device,
-        },
-        provenance={
-            "version": app_version(),
-            "command": shlex.join(["metsatlas", *sys.argv[1:]]),
-            "device": job.settings.device,
-            "seconds": f"{seconds:.0f}",
-            "atlas": atlas.name,
-            **{f"sha256 of {name}": checksum for name, checksum in atlas.checksums.items()},
-        },
+        methods=story.methods,
+        provenance=story.provenance,
         displacement_mm=alignment.displacement,
         affine=alignment.affine,
     )
+
+
+def _summary(table: pd.DataFrame) -> dict[str, float | int | str]:
+    """Give the one row of the table of the alignment; no missing structure is no text."""
+    row = table.fillna({"missing_structures": ""}).to_dict("records")[0]
+    return {str(name): value for name, value in row.items()}
+
+
+def report_path(job: ParticipantJob, atlas: str) -> Path:
+    """Name the page of a scan."""
+    return _path(job, Kind.REPORT, atlas)
+
+
+def _shown(job: ParticipantJob, lesions: Volume | None, atlas: AtlasPack) -> Volume | None:
+    """Give what the page shows as lesions: none where there is no mask, an empty map where it is empty."""
+    if lesions is None and job.files.lesion_mask:
+        return Volume(np.zeros(atlas.template.space.shape, dtype=np.uint16), atlas.template.space)
+    return lesions
 
 
 def _lesion_handling(job: ParticipantJob) -> dict[str, str]:

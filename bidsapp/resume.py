@@ -25,7 +25,7 @@ GPU_MEMORY_GIB = 6.0
 _WITHOUT_EFFECT = frozenset(
     {
         *("selection", "output_dir", "work_dir", "levels", "device", "gpu", "n_processes", "n_threads"),
-        *("atlas", "group", "force", "scheduler"),
+        *("atlas", "group", "force", "scheduler", "reports_only", "command"),
     }
 )
 """Settings that say where and how a scan is worked on, or that stand elsewhere in its recipe."""

@@ -264,6 +264,10 @@ class RunSettings:
         Work on scans again whose results are up to date.
     scheduler
         Address or file of a Dask scheduler whose workers do the work; None: processes of this machine.
+    reports_only
+        Draw the pages of finished scans again, and register nothing.
+    command
+        What was typed, for the pages; "" if nothing was.
     """
 
     selection: Selection
@@ -287,6 +291,8 @@ class RunSettings:
     location_ensemble: int = 0
     force: bool = False
     scheduler: str | None = None
+    reports_only: bool = False
+    command: str = ""
 
     @property
     def registration(self) -> RegistrationSettings:

@@ -13,7 +13,7 @@ import pytest
 
 from bidsapp import cli
 from bidsapp.bids.find import SubjectFiles
-from bidsapp.bids.names import LogKind, log_path
+from bidsapp.bids.names import Kind, LogKind, log_path, output_path
 from bidsapp.errors import (
     DataError,
     MissingInputError,
@@ -138,8 +138,57 @@ def test_a_subject_that_fails_is_said_in_one_line_and_the_others_go_on(
     assert len(jobs) == 3
     assert "sub-01: the scan must be an image, got a poem" in lines
     assert lines[-1] == "metsatlas finished: 2 ok, 1 failed (sub-01), 0 skipped; exit 1"
-    assert not list((tmp_path / "out").glob("sub-*"))
+    assert [path.name for path in (tmp_path / "out").glob("sub-*")] == ["sub-01.html"]
+    page = (tmp_path / "out" / "sub-01.html").read_text(encoding="utf-8")
+    assert page.index("the scan must be an image, got a poem") < page.index("Traceback")
+    assert "<details>" in page
+    assert "--device cpu" in page
     assert "Traceback" not in "".join(lines)
+
+
+def test_the_page_of_earlier_results_is_not_replaced_by_one_of_failure(
+    main: Main, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _stand_in(monkeypatch, {"01": DataError("bad"), "02": TemporaryError("busy")})
+    results = output_path(tmp_path / "out", "01", {}, Kind.LESION_METRICS, "any")
+    results.parent.mkdir(parents=True)
+    results.touch()
+    (tmp_path / "out" / "sub-01.html").write_text("the page of results")
+    assert main() == 1
+    assert (tmp_path / "out" / "sub-01.html").read_text() == "the page of results"
+    assert not (tmp_path / "out" / "sub-02.html").exists()
+    results.unlink()
+    assert main() == 1
+    assert "bad" in (tmp_path / "out" / "sub-01.html").read_text(encoding="utf-8")
+
+
+def test_reports_only_draws_pages_and_does_nothing_else(
+    main: Main, monkeypatch: pytest.MonkeyPatch, worked: list[ParticipantJob], tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    drawn: list[str] = []
+
+    def redraw_page(job: ParticipantJob, *, must_wait: bool = False) -> None:
+        drawn.append(job.files.subject)
+        if job.files.subject == "02":
+            raise MissingInputError("no results")
+
+    redraw = ModuleType("bidsapp.redraw")
+    redraw.redraw_page = redraw_page  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "bidsapp.redraw", redraw)
+    assert main("--reports-only") == 1
+    assert (drawn, worked) == (["01", "02", "07"], [])
+    assert list((tmp_path / "out").glob("*.html")) == []
+
+
+def test_reports_only_needs_an_output_folder_and_no_force(
+    main: Main, worked: list[ParticipantJob], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main("--reports-only") == 66
+    assert "run the participant level first" in _lines(capsys)[-1]
+    (tmp_path / "out").mkdir()
+    assert main("--reports-only", "--force") == 64
+    assert worked == []
 
 
 def test_a_bug_leaves_a_crash_file_where_reports_look_for_it(

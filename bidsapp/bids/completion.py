@@ -7,9 +7,17 @@ from pathlib import Path
 from bidsapp.atlas.pack import checksum
 from bidsapp.bids.description import app_version
 from bidsapp.bids.find import SubjectFiles
-from bidsapp.bids.names import Kind, LogKind, log_path, lookup_path, output_path, sidecar_path
+from bidsapp.bids.names import (
+    Kind,
+    LogKind,
+    log_path,
+    lookup_path,
+    output_path,
+    scan_name,
+    sidecar_path,
+)
 from bidsapp.bids.save import plain, save_json, sweep
-from bidsapp.errors import MissingInputError
+from bidsapp.errors import DataError, MissingInputError
 
 _DONE = "done"
 
@@ -65,7 +73,7 @@ def why_not_done(
         if not isinstance(made_by, dict) or not isinstance(outputs, dict):
             continue
         changed = [name for name in ("version", "inputs", "choices") if made_by.get(name) != recipe[name]]
-        lost = [path for path, size in outputs.items() if _size(output_dir / path) != size]
+        lost = _lost(output_dir, outputs)
         if not changed and not lost:
             return ""
         words = {
@@ -76,6 +84,50 @@ def why_not_done(
         told = [f"its results are from {words[name]}" for name in changed]
         reason = ", ".join(told) or f"{len(lost)} of its results are missing, {lost[:1]} first"
     return reason
+
+
+def check_results(
+    output_dir: Path, subject: str, entities: Mapping[str, str], recipe: Mapping[str, object]
+) -> None:
+    """Refuse to tell of results that are not all there, or that are of other inputs.
+
+    Parameters
+    ----------
+    output_dir
+        The derivative dataset.
+    subject, entities
+        The scan.
+    recipe
+        As `describe_recipe` tells it now; only its inputs count.
+
+    Raises
+    ------
+    MissingInputError
+        If the scan was never finished, or files of its results are gone.
+    DataError
+        If an input has changed since.
+    """
+    scan = scan_name(subject, entities)
+    statuses = _done_statuses(output_dir, subject, entities)
+    if not statuses:
+        raise MissingInputError(
+            f"{scan} must have results in {output_dir}, got none that a run has finished: run the "
+            "participant level without --reports-only first"
+        )
+    found = _read(statuses[-1])
+    made_by, outputs = found.get("recipe"), found.get("outputs")
+    lost = _lost(output_dir, outputs) if isinstance(outputs, dict) else ["the list of them"]
+    lost = [path for path in lost if not path.endswith(".html")]
+    if lost:
+        raise MissingInputError(
+            f"all results of {scan} must be there as they were written, got {len(lost)} missing or of "
+            f"another size, {lost[0]} first: run the participant level without --reports-only"
+        )
+    if not isinstance(made_by, dict) or made_by.get("inputs") != recipe["inputs"]:
+        raise DataError(
+            f"the inputs of {scan} must be those its results were made from, got other ones: run the "
+            "participant level without --reports-only"
+        )
 
 
 def withdraw(output_dir: Path, subject: str, entities: Mapping[str, str], space: str) -> None:
@@ -151,6 +203,16 @@ def _read(status: Path) -> dict[str, object]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _lost(output_dir: Path, outputs: Mapping[str, int]) -> list[str]:
+    """List results that are gone or of another size; a page that was drawn again may have any size."""
+    found = {path: _size(output_dir / path) for path in outputs}
+    return [
+        path
+        for path, size in outputs.items()
+        if found[path] < 0 or (found[path] != size and not path.endswith(".html"))
+    ]
 
 
 def _size(path: Path) -> int:

@@ -122,9 +122,24 @@ class ZoomPanel:
     labels: Volume | None
 
 
-def lesion_zoom(panels: Sequence[ZoomPanel], reach_mm: float, alternative: str, *, virtual: bool) -> Picture:
-    """Draw the same lesion side by side in several frames, axial cuts of one scale."""
-    side = 2.6
+def lesion_zoom(
+    panels: Sequence[ZoomPanel], reach_mm: float, side: float, alternative: str, *, virtual: bool
+) -> Picture:
+    """Draw the same lesion side by side in several frames, axial cuts of one scale.
+
+    Parameters
+    ----------
+    panels
+        From left to right.
+    reach_mm
+        From the middle of a panel to its edge.
+    side
+        Edge of a panel in inches.
+    alternative
+        Text for those who cannot see the picture.
+    virtual
+        Whether the data are virtual.
+    """
     figure = sheet(side * len(panels), side, "Axial close-up", virtual=virtual, dark=True)
     height = float(figure.get_size_inches()[1])
     for number, panel in enumerate(panels):

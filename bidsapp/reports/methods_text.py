@@ -1,7 +1,9 @@
 """Methods paragraphs with references, ready to be pasted into a paper."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from html import escape
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +179,51 @@ class MethodsText:
         return "\n\n".join(self.paragraphs) + "\n\n## References\n\n" + entries + "\n"
 
     @property
+    def html(self) -> str:
+        """The text with its list of references, as HTML."""
+        paragraphs = "\n".join(f"<p>{escape(paragraph)}</p>" for paragraph in self.paragraphs)
+        entries = "\n".join(f"<li>{escape(reference.full)}</li>" for reference in self.references)
+        return f"{paragraphs}\n<h2>References</h2>\n<ul>\n{entries}\n</ul>\n"
+
+    @property
+    def latex(self) -> str:
+        """The text for LaTeX with natbib, its citations pointing into `bibtex`."""
+        keys = {reference.short: reference.key for reference in REFERENCES.values()}
+        names = "|".join(re.escape(short) for short in keys)
+        in_brackets = re.compile(rf"\(((?:{names})(?:; (?:{names}))*)\)")
+        in_text = re.compile(rf"{re.escape(_PAPER_IN_TEXT)}")
+
+        def cite(match: re.Match[str]) -> str:
+            return "\\citep{" + ",".join(keys[short] for short in match[1].split("; ")) + "}"
+
+        cited = (
+            in_text.sub(r"\\citet{wielenberg2026}", in_brackets.sub(cite, _latex(paragraph)))
+            for paragraph in self.paragraphs
+        )
+        return "\n\n".join(cited) + "\n"
+
+    @property
     def bibtex(self) -> str:
         """The references for a .bib file."""
         return "\n\n".join(reference.bibtex for reference in self.references) + "\n"
+
+
+_PAPER_IN_TEXT = "Wielenberg et al. (2026)"
+_LATEX_SPECIAL = {
+    **{letter: f"\\{letter}" for letter in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "\\": r"\textbackslash{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "²": r"\textsuperscript{2}",
+    "³": r"\textsuperscript{3}",
+}
+
+
+def _latex(text: str) -> str:
+    """Write a text so that LaTeX shows it as it is."""
+    return "".join(_LATEX_SPECIAL.get(letter, letter) for letter in text)
 
 
 def _cite(*keys: str) -> str:

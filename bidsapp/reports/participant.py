@@ -1,37 +1,33 @@
 """The page of one scan: whether the alignment is good, the tumour survived, and the reader may trust it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from jaxtyping import Float32, Float64
 
-from bidsapp.errors import ShapeError
-from bidsapp.images.volume import Volume
-from bidsapp.reports.charts import convergence_picture, overlap_picture
-from bidsapp.reports.drawing import LESION_COLOUR, OUTLINES, Lines, anatomy_lines, border
-from bidsapp.reports.figures import (
-    State,
-    ZoomPanel,
-    comparison_picture,
-    grid_picture,
-    jacobian_picture,
-    lesion_zoom,
-    scan_mosaic,
-)
+from bidsapp.reports.charts import overlap_picture
+from bidsapp.reports.drawing import LESION_COLOUR, OUTLINES, anatomy_lines
 from bidsapp.reports.methods_text import participant_methods
 from bidsapp.reports.page import Column, cell, table, write_page
+from bidsapp.reports.participant_page import ParticipantPage
+from bidsapp.reports.participant_pictures import (
+    close_ups,
+    comparison,
+    convergence,
+    deformation,
+    frames,
+    largest_lesion_centre_mm,
+)
 from bidsapp.reports.picture import Picture
-from bidsapp.reports.planes import CONVENTION, Mosaic, brain_mosaic
+from bidsapp.reports.planes import CONVENTION, brain_mosaic
 from bidsapp.reports.verdict import (
     SEVERITY,
     THRESHOLDS,
     Check,
     alignment_checks,
     deformation_check,
+    labels_check,
     lesion_checks,
+    mask_check,
     mirror_check,
     side_check,
     warnings_check,
@@ -39,8 +35,9 @@ from bidsapp.reports.verdict import (
 )
 
 LARGEST_PAGE_BYTES = 3_000_000
-MOST_CLOSE_UPS = 12
-STATE_NAMES = ("atlas", "affine", "aligned")
+TEXT_BYTES = 150_000
+LESION_ROW_BYTES = 2_000
+"""Room kept for the page's text, and for each lesion's row of the table."""
 LESION_COLUMNS = (
     Column("lesion", "Lesion"),
     Column("size_class", "Size"),
@@ -54,7 +51,8 @@ LESION_COLUMNS = (
     Column("hemisphere", "Side"),
     Column("territory", "Arterial territory"),
     Column("junction_distance_mm", "To grey-white junction, mm", 1),
-    Column("centroid_discrepancy_mm", "Centre uncertain by, mm", 1),
+    Column("location_error_mm", "Place uncertain by (standard error), mm", 1),
+    Column("centroid_discrepancy_mm", "Both kinds of centre differ by, mm", 1),
 )
 STRUCTURE_TABLE = (
     Column("name", "Structure"),
@@ -68,94 +66,6 @@ STRUCTURE_TABLE = (
 )
 
 
-@dataclass(frozen=True)
-class ParticipantPage:
-    """Everything the page of one scan shows.
-
-    Parameters
-    ----------
-    title
-        The scan, as in "sub-01 ses-02 ce-gadolinium".
-    virtual
-        Whether the data are made up; then every picture says so.
-    inputs
-        What was found: (what, path relative to the dataset, note).
-    template, fixed_labels
-        The atlas and its SegAnat labels.
-    warped_affine, warped
-        The T1w on the atlas grid, after the affine step alone and after both steps.
-    affine_labels, warped_labels
-        The patient's SegAnat labels, likewise.
-    affine_lesion_mask, lesion_mask
-        The lesions on the atlas grid, likewise: a mask, or the number of the lesion at each voxel; None
-        without a mask.
-    t1w, native_lesion_mask
-        Native scan and mask; each on its own grid, in one world frame.
-    jacobian
-        Determinant of the deformable map atlas to patient, on its own grid in the atlas' world frame.
-    displacement_mm
-        That map's displacement, world millimetres, on the grid of `jacobian`; None leaves the grid out.
-    affine
-        The affine step, atlas world to patient world; None leaves the check for mirror images out.
-    structures, summary
-        As made by ``bidsapp.metrics.measurements``.
-    lesions
-        As made by `bidsapp.lesions.table.lesion_table`.
-    convergence
-        ``iteration``, ``level`` and one column a loss term.
-    warnings
-        Sentences.
-    methods
-        As `participant_methods` wants them.
-    provenance
-        What made this page: version, command, device, seconds, atlas, checksums.
-
-    Raises
-    ------
-    ShapeError
-        If a volume that belongs on the atlas grid lies elsewhere.
-    """
-
-    title: str
-    virtual: bool
-    inputs: tuple[tuple[str, str, str], ...]
-    template: Volume
-    warped_affine: Volume
-    warped: Volume
-    fixed_labels: Volume
-    warped_labels: Volume
-    affine_labels: Volume
-    lesion_mask: Volume | None
-    affine_lesion_mask: Volume | None
-    t1w: Volume
-    native_lesion_mask: Volume | None
-    jacobian: Volume
-    structures: pd.DataFrame
-    summary: Mapping[str, float | int | str]
-    lesions: pd.DataFrame
-    convergence: pd.DataFrame
-    warnings: tuple[str, ...]
-    methods: Mapping[str, object]
-    provenance: Mapping[str, str]
-    displacement_mm: Float32[np.ndarray, "3 i j k"] | None = None
-    affine: Float64[np.ndarray, "4 4"] | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("warped_affine", "warped", "fixed_labels", "warped_labels", "affine_labels"):
-            space = getattr(self, name).space
-            if not space.matches(self.template.space):
-                raise ShapeError(
-                    f"{name} must lie on the template's grid {self.template.space.shape}, got {space.shape}"
-                )
-        for name in ("lesion_mask", "affine_lesion_mask"):
-            mask = getattr(self, name)
-            if mask is not None and not mask.space.matches(self.template.space):
-                raise ShapeError(
-                    f"{name} must lie on the template's grid {self.template.space.shape}, got "
-                    f"{mask.space.shape}"
-                )
-
-
 def participant_checks(page: ParticipantPage) -> tuple[Check, ...]:
     """Judge one scan; what needs attention comes first."""
     checks = (
@@ -164,9 +74,20 @@ def participant_checks(page: ParticipantPage) -> tuple[Check, ...]:
         deformation_check(page.jacobian),
         side_check(page.fixed_labels, page.warped_labels),
         *([] if page.affine is None else [mirror_check(page.affine)]),
+        *_native_checks(page),
         warnings_check(page.warnings),
     )
     return tuple(sorted(checks, key=lambda check: -SEVERITY.index(check.level)))
+
+
+def _native_checks(page: ParticipantPage) -> list[Check]:
+    """Ask whether scan, labels and mask belong together, as far as they are known."""
+    if page.native_labels is None:
+        return []
+    checks = [labels_check(page.t1w, page.native_labels)]
+    if page.native_lesion_mask is not None:
+        checks += mask_check(page.t1w, page.native_lesion_mask, page.native_labels)
+    return checks
 
 
 def write_participant_report(page: ParticipantPage, path: Path) -> None:
@@ -185,9 +106,19 @@ def write_participant_report(page: ParticipantPage, path: Path) -> None:
         If the file cannot be written.
     """
     checks = participant_checks(page)
-    focus = _largest_lesion_centre_mm(page)
+    focus = largest_lesion_centre_mm(page)
     mosaic = brain_mosaic(page.fixed_labels, focus)
     anatomy = anatomy_lines(mosaic.sample(page.fixed_labels, interpolation="nearest"))
+    pictures: dict[str, object] = {
+        "frames": frames(page, mosaic, anatomy),
+        "comparison": comparison(page, focus),
+        "deformation": deformation(page, focus),
+        "overlap": overlap_picture(page.structures, virtual=page.virtual),
+        "convergence": convergence(page),
+    }
+    room = LARGEST_PAGE_BYTES - TEXT_BYTES - LESION_ROW_BYTES * len(page.lesions) - _bytes_of(pictures)
+    shown = close_ups(page, room)
+    anchors = [f"lesion-{lesion}" for lesion in page.lesions.get("lesion", pd.Series(dtype=int))]
     values = {
         "page": page,
         "checks": checks,
@@ -196,14 +127,11 @@ def write_participant_report(page: ParticipantPage, path: Path) -> None:
         "convention": CONVENTION,
         "legend": [(outline.name, outline.colour) for outline in OUTLINES],
         "lesion_colour": LESION_COLOUR,
-        "frames": _frames(page, mosaic, anatomy),
-        "comparison": _comparison(page, focus),
-        "close_ups": _close_ups(page),
-        "n_more_lesions": max(0, len(page.lesions) - MOST_CLOSE_UPS),
-        "deformation": _deformation(page, focus),
-        "overlap": overlap_picture(page.structures, virtual=page.virtual),
-        "convergence": _convergence(page),
-        "lesion_table": table(page.lesions, LESION_COLUMNS),
+        **pictures,
+        "close_ups": shown,
+        "n_more_lesions": len(page.lesions) - len(shown),
+        "lesion_table": table(_told(page.lesions), LESION_COLUMNS),
+        "row_anchors": _without(anchors, [close_up.anchor for close_up in shown]),
         "structure_table": table(page.structures, STRUCTURE_TABLE),
         "summary": [(name.replace("_", " "), cell(value, None)) for name, value in page.summary.items()],
         "methods": participant_methods(page.methods, has_lesion=page.lesion_mask is not None),
@@ -211,156 +139,20 @@ def write_participant_report(page: ParticipantPage, path: Path) -> None:
     write_page("participant.html.j2", values, path)
 
 
-def _largest_lesion_centre_mm(page: ParticipantPage) -> Float64[np.ndarray, "3"] | None:
-    """Return the atlas position of the largest lesion, if there is one."""
-    if len(page.lesions) == 0:
-        return None
-    largest = page.lesions.iloc[int(page.lesions["native_volume_mm3"].to_numpy(np.float64).argmax())]
-    return _centre(largest, "atlas")
+def _told(lesions: pd.DataFrame) -> pd.DataFrame:
+    """Leave out columns that say nothing, such as territories where the atlas has no map of them."""
+    return lesions.dropna(axis="columns", how="all") if len(lesions) else lesions
 
 
-def _centre(lesion: pd.Series, frame: str) -> Float64[np.ndarray, "3"]:
-    return np.array([float(lesion[f"{frame}_{axis}_mm"]) for axis in "xyz"])
+def _bytes_of(pictures: object) -> int:
+    """Add up what pictures take on the page, however deep they lie."""
+    if isinstance(pictures, Picture):
+        return len(pictures.source)
+    if isinstance(pictures, dict):
+        return _bytes_of(list(pictures.values()))
+    return sum(_bytes_of(each) for each in pictures) if isinstance(pictures, list | tuple) else 0
 
 
-def _centre_after_affine(
-    mask: Volume | None, lesion: int, otherwise_mm: Float64[np.ndarray, "3"]
-) -> Float64[np.ndarray, "3"]:
-    """Return where the affine step alone puts a lesion, if the mask numbers its lesions."""
-    if mask is None or mask.data.dtype == bool:
-        return otherwise_mm
-    voxels = np.argwhere(mask.data == lesion)
-    return mask.space.voxel_to_world(voxels.mean(axis=0)[np.newaxis])[0] if len(voxels) else otherwise_mm
-
-
-def _states(page: ParticipantPage) -> tuple[tuple[str, Volume, Volume | None], ...]:
-    """Caption, scan and lesion mask of the three steps; the atlas shows where lesions end up."""
-    return (
-        ("Atlas", page.template, page.lesion_mask),
-        ("After the affine step", page.warped_affine, page.affine_lesion_mask),
-        ("Aligned", page.warped, page.lesion_mask),
-    )
-
-
-def _with_lesion(mosaic: Mosaic, anatomy: tuple[Lines, ...], mask: Volume | None) -> tuple[Lines, ...]:
-    """Add the outline of the lesions to those of the anatomy."""
-    if mask is None:
-        return anatomy
-    indicator = mosaic.sample(Volume(mask.data > 0, mask.space), interpolation="linear")
-    return (*anatomy, border(indicator, LESION_COLOUR, 1.5))
-
-
-def _frames(
-    page: ParticipantPage, mosaic: Mosaic, anatomy: tuple[Lines, ...]
-) -> list[tuple[str, str, Picture]]:
-    """Draw the three pictures that flicker: (key, caption, picture)."""
-    frames = []
-    for key, (caption, scan, mask) in zip(STATE_NAMES, _states(page), strict=True):
-        text = (
-            f"{caption}: axial, coronal and sagittal slices with the atlas' contours"
-            f"{' and the lesion outline' if mask is not None else ''}. {CONVENTION}"
-        )
-        picture = scan_mosaic(
-            mosaic,
-            scan,
-            _with_lesion(mosaic, anatomy, mask),
-            f"{caption}, contours of the atlas",
-            text,
-            virtual=page.virtual,
-        )
-        frames.append((key, caption, picture))
-    return frames
-
-
-def _central(page: ParticipantPage, focus: Float64[np.ndarray, "3"] | None) -> Mosaic:
-    """Return one plane of each view, through the largest lesion or the middle of the brain."""
-    rows = brain_mosaic(page.fixed_labels, focus).rows
-    if focus is None:
-        return Mosaic(tuple((row[len(row) // 2],) for row in rows))
-    wanted = [
-        (min(row, key=lambda plane: abs(plane.position_mm - focus[axis])),)
-        for row, axis in zip(rows, (2, 1, 0), strict=True)
-    ]
-    return Mosaic(tuple(wanted))
-
-
-def _comparison(page: ParticipantPage, focus: Float64[np.ndarray, "3"] | None) -> Picture:
-    mosaic = _central(page, focus)
-    anatomy = anatomy_lines(mosaic.sample(page.fixed_labels, interpolation="nearest"))
-    states = [
-        State(caption, scan, _with_lesion(mosaic, anatomy, mask)) for caption, scan, mask in _states(page)
-    ]
-    text = (
-        f"Atlas, scan after the affine step, aligned scan: three planes, contours of the atlas. {CONVENTION}"
-    )
-    return comparison_picture(mosaic, states, text, virtual=page.virtual)
-
-
-@dataclass(frozen=True, slots=True)
-class CloseUp:
-    """One lesion's picture and the numbers beside it."""
-
-    name: str
-    picture: Picture
-    numbers: tuple[tuple[str, str], ...]
-    level: str
-
-
-def _close_ups(page: ParticipantPage) -> list[CloseUp]:
-    """Draw the largest lesions, each in its native frame, after the affine step and aligned."""
-    order = (
-        page.lesions.sort_values("native_volume_mm3", ascending=False) if len(page.lesions) else page.lesions
-    )
-    return [_close_up(page, lesion) for _, lesion in order.head(MOST_CLOSE_UPS).iterrows()]
-
-
-def _close_up(page: ParticipantPage, lesion: pd.Series) -> CloseUp:
-    native, atlas = float(lesion["native_volume_mm3"]), float(lesion["atlas_volume_mm3"])
-    factor = float(lesion["volume_factor"])
-    reach = float(np.clip(1.8 * np.cbrt(native * 3 / (4 * np.pi)) + 10, 20, 60))
-    atlas_centre = _centre(lesion, "atlas")
-    affine_centre = _centre_after_affine(page.affine_lesion_mask, int(lesion["lesion"]), atlas_centre)
-    panels = (
-        ZoomPanel("native", page.t1w, page.native_lesion_mask, _centre(lesion, "native"), None),
-        ZoomPanel("affine", page.warped_affine, page.affine_lesion_mask, affine_centre, page.fixed_labels),
-        ZoomPanel("aligned", page.warped, page.lesion_mask, atlas_centre, page.fixed_labels),
-    )
-    numbers = (
-        ("native", f"{native:,.0f} mm³".replace(",", "\u202f")),
-        ("in the atlas", f"{atlas:,.0f} mm³".replace(",", "\u202f")),
-        ("atlas / native", f"{atlas / native:.2f}" if native > 0 else "n/a"),
-        ("volume factor", cell(factor, 2).text),
-    )
-    level = THRESHOLDS["volume_factor"].judge(factor)
-    text = (
-        f"Lesion {lesion['lesion']} in axial close-ups: native, after the affine step, aligned. {CONVENTION}"
-    )
-    return CloseUp(
-        str(lesion["lesion"]), lesion_zoom(panels, reach, text, virtual=page.virtual), numbers, level
-    )
-
-
-def _deformation(page: ParticipantPage, focus: Float64[np.ndarray, "3"] | None) -> list[Picture]:
-    """Draw the Jacobian map and, if the displacement is known, the grid."""
-    full = brain_mosaic(page.fixed_labels, focus)
-    mosaic = Mosaic((full.rows[0][2:5:2] + full.rows[1][2:4] + full.rows[2][1:2],))
-    inside = page.jacobian.data[page.jacobian.data > 0]
-    low, high = (float(value) for value in np.percentile(inside, (1, 99))) if inside.size else (1.0, 1.0)
-    text = (
-        f"Map of the Jacobian determinant; 98 % of values lie between {low:.2f} and {high:.2f}. {CONVENTION}"
-    )
-    pictures = [jacobian_picture(mosaic, page.jacobian, page.fixed_labels, text, virtual=page.virtual)]
-    if page.displacement_mm is not None:
-        text = f"A regular grid of the atlas laid onto the patient's scan. {CONVENTION}"
-        pictures.append(
-            grid_picture(
-                mosaic, page.warped_affine, page.displacement_mm, page.jacobian, text, virtual=page.virtual
-            )
-        )
-    return pictures
-
-
-def _convergence(page: ParticipantPage) -> Picture | None:
-    if len(page.convergence) == 0:
-        return None
-    return convergence_picture(page.convergence, virtual=page.virtual)
+def _without(anchors: list[str], taken: list[str]) -> list[str]:
+    """Blank the anchors that a close-up has: an address may stand on a page only once."""
+    return ["" if anchor in taken else anchor for anchor in anchors]

@@ -82,11 +82,19 @@ def test_another_version_counts(out: Path, files: SubjectFiles, monkeypatch: pyt
 
 @pytest.mark.parametrize("is_cut", [True, False])
 def test_a_result_that_is_cut_or_gone_counts(out: Path, files: SubjectFiles, *, is_cut: bool) -> None:
-    page = output_path(out, "01", {"run": "2"}, Kind.REPORT, SPACE)
+    table = output_path(out, "01", {"run": "2"}, Kind.LESION_METRICS, SPACE)
     if is_cut:
-        page.write_text("he")
+        table.write_text("he")
     else:
-        page.unlink()
+        table.unlink()
+    assert "1 of its results are missing, ['sub-01/anat/sub-01_run-2_desc-lesions" in why(out, files)
+
+
+def test_a_page_counts_if_it_is_gone_but_not_if_it_was_drawn_again(out: Path, files: SubjectFiles) -> None:
+    page = output_path(out, "01", {"run": "2"}, Kind.REPORT, SPACE)
+    page.write_text("the same page, drawn by another version")
+    assert why(out, files) == ""
+    page.unlink()
     assert "1 of its results are missing, ['sub-01_run-2.html'] first" in why(out, files)
 
 

@@ -1,5 +1,6 @@
 """What a user can get wrong: one clear line, the right status, and nothing half-written."""
 
+import html
 import json
 import shutil
 from pathlib import Path
@@ -88,13 +89,14 @@ def test_bad_data_alone_end_the_run_with_65(wrong):
 
 
 @pytest.mark.parametrize("label", WRONG)
-def test_each_mistake_gets_one_line_and_leaves_no_file(wrong, label):
+def test_each_mistake_gets_one_line_and_a_page_and_leaves_no_other_file(wrong, label):
     lines = [line for line in wrong.stderr.splitlines() if line.startswith(f"sub-{label}") and ": " in line]
     said = [line for line in lines if " failed: " not in line]
     assert len(said) == 1, lines
     assert WRONG[label] in said[0]
     assert [path for path in (wrong.out / f"sub-{label}").rglob("*") if path.is_file()] == []
-    assert list(wrong.out.glob(f"sub-{label}*.html")) == []
+    (page,) = wrong.out.glob(f"sub-{label}*.html")
+    assert html.escape(WRONG[label]) in page.read_text(encoding="utf-8")
 
 
 def test_nothing_temporary_is_left(wrong, first, second):

@@ -53,7 +53,7 @@ def test_the_right_side_of_the_patient_is_on_the_right_of_the_picture(sign, stor
     scan = one_sided(sign)
     scan = flipped(scan) if stored_backwards else scan
     panel = ZoomPanel("native", scan, None, np.zeros(3), None)
-    shown = pixels(lesion_zoom([panel], 46.0, "a blob", virtual=False))
+    shown = pixels(lesion_zoom([panel], 46.0, 2.6, "a blob", virtual=False))
     shown = shown[40:]  # below the title
     half = shown.shape[1] // 2
     left, right = shown[:, :half].mean(), shown[:, half:].mean()

@@ -10,7 +10,8 @@ from bidsapp.atlas.builtin import load_builtin
 from bidsapp.errors import ShapeError
 from bidsapp.geometry.space import Space
 from bidsapp.images.volume import Volume
-from bidsapp.reports.participant import LARGEST_PAGE_BYTES, MOST_CLOSE_UPS, write_participant_report
+from bidsapp.reports.participant import LARGEST_PAGE_BYTES, write_participant_report
+from bidsapp.reports.participant_pictures import close_ups
 
 HOSTILE = (
     "<script>alert('x')</script><img src=https://x.invalid/a.png onerror=alert(1)>{{ 7 * 7 }}&amp;\"$\\frac"
@@ -129,13 +130,34 @@ def test_a_lost_lesion_is_flagged_at_its_picture(participant_page, tmp_path):
     assert "Do not use this alignment" in html
 
 
-def test_only_the_largest_lesions_get_a_close_up(participant_page, tmp_path, parse):
-    many = pd.concat([participant_page.lesions.tail(1)] * (MOST_CLOSE_UPS + 4), ignore_index=True)
-    many["lesion"] = np.arange(1, len(many) + 1)
-    write_participant_report(replace(participant_page, lesions=many), tmp_path / "page.html")
+def many_lesions(page, count):
+    rows = pd.concat([page.lesions.tail(1)] * count, ignore_index=True)
+    return replace(page, lesions=rows.assign(lesion=np.arange(1, count + 1)))
+
+
+def test_every_lesion_has_a_close_up_and_an_address(participant_page, tmp_path, parse):
+    write_participant_report(many_lesions(participant_page, 16), tmp_path / "page.html")
     seen = parse((tmp_path / "page.html").read_text(encoding="utf-8"))
-    assert "4 smaller lesions more" in seen.text
-    assert sum("close-up" in image["alt"] for image in seen.named("img")) == MOST_CLOSE_UPS
+    assert sum("close-up" in image["alt"] for image in seen.named("img")) == 16
+    assert [each["id"] for each in seen.named("figure") if "id" in each] == [
+        f"lesion-{number}" for number in range(1, 17)
+    ]
+
+
+def test_close_ups_stop_where_the_page_would_grow_too_large(participant_page, tmp_path, parse, monkeypatch):
+    page = many_lesions(participant_page, 6)
+    one = len(close_ups(many_lesions(participant_page, 1), 10**9)[0].picture.source)
+    assert len(close_ups(page, int(3.5 * one))) == 3
+    monkeypatch.setattr(
+        "bidsapp.reports.participant.close_ups", lambda page, _: close_ups(page, int(3.5 * one))
+    )
+    write_participant_report(page, tmp_path / "page.html")
+    seen = parse((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert "3 smaller lesions more" in seen.text
+    places = [attributes["id"] for _, attributes in seen.elements if "id" in attributes]
+    assert len(places) == len(set(places))
+    assert {f"lesion-{number}" for number in range(1, 7)} <= set(places)
+    assert [row["id"] for row in seen.named("tr") if "id" in row] == ["lesion-4", "lesion-5", "lesion-6"]
 
 
 @pytest.mark.parametrize("name", ["warped", "affine_labels", "lesion_mask"])
@@ -154,7 +176,7 @@ def test_a_page_at_full_resolution_is_small_and_fast(participant_page, tmp_path)
     mask = (
         np.linalg.norm(template.space.voxel_centres_mm() - centre, axis=1).reshape(template.data.shape) < 12
     )
-    lesions = pd.concat([participant_page.lesions.head(1)] * MOST_CLOSE_UPS, ignore_index=True)
+    lesions = many_lesions(participant_page, 60).lesions
     lesion_mask = Volume(mask, template.space)
     page = replace(
         participant_page,
@@ -169,9 +191,10 @@ def test_a_page_at_full_resolution_is_small_and_fast(participant_page, tmp_path)
         lesion_mask=lesion_mask,
         affine_lesion_mask=lesion_mask,
         native_lesion_mask=lesion_mask,
+        native_labels=atlas.labels,
         lesions=lesions,
     )
     start = time.process_time()
     write_participant_report(page, tmp_path / "page.html")
-    assert time.process_time() - start < 6
+    assert time.process_time() - start < 20
     assert (tmp_path / "page.html").stat().st_size < LARGEST_PAGE_BYTES
