@@ -232,6 +232,25 @@ def test_a_gpu_without_triton_is_served_by_plain_torch_and_the_user_is_told(
     backends.on_gpu.cache_clear()
 
 
+@pytest.mark.parametrize("error", [RuntimeError("no C compiler"), subprocess.CalledProcessError(1, "gcc")])
+def test_a_card_on_a_machine_without_compiler_is_served_by_plain_torch(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    class Driver:
+        """Fails as triton does when it cannot compile what starts kernels."""
+
+        @property
+        def active(self) -> None:
+            raise error
+
+    backends.on_gpu.cache_clear()
+    monkeypatch.setattr(importlib.import_module("triton.runtime"), "driver", Driver())
+    with caplog.at_level(logging.WARNING):
+        assert backends.on_gpu() is reference
+    assert "a C compiler" in caplog.text
+    backends.on_gpu.cache_clear()
+
+
 def test_single_precision_on_a_card_goes_to_triton(gpu: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     class OnCard:
         """What the choice looks at in a tensor."""

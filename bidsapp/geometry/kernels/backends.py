@@ -5,6 +5,7 @@ Each way in gives a module with the same functions; a choice is made at the firs
 
 # ruff: noqa: PLC0415 - numba and triton take a second to import and may be missing; nobody pays who needs neither
 import logging
+import subprocess
 from functools import cache
 from types import ModuleType
 
@@ -12,8 +13,8 @@ from bidsapp.geometry.kernels import reference, reference_points
 
 _log = logging.getLogger(__name__)
 # What a broken installation raises on import: numba beside a numpy it does not know, a missing or foreign
-# library, a folder that numba can neither use nor replace for its cache.
-_BROKEN = (ImportError, OSError, RuntimeError, SystemError)
+# library, a folder that numba can neither use nor replace for its cache, no C compiler for triton.
+_BROKEN = (ImportError, OSError, RuntimeError, SystemError, subprocess.CalledProcessError)
 
 
 @cache
@@ -36,11 +37,16 @@ def on_cpu() -> ModuleType:
 def on_gpu() -> ModuleType:
     """Single precision on a CUDA card: Triton, or plain torch with a warning."""
     try:
+        from triton.runtime import driver
+
         from bidsapp.geometry.kernels.gpu import operations
+
+        driver.active.get_current_device()  # what starts kernels is compiled here
     except _BROKEN as error:
         _log.warning(
             "triton cannot be loaded (%s), so alignments are computed by plain torch on the GPU: the same "
-            "result, slower. To mend it: pip install triton, in the version that this torch asks for",
+            "result, slower. To mend it: pip install triton, in the version that this torch asks for, and "
+            "have a C compiler (gcc) and Python's headers",
             error,
         )
         return reference
