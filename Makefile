@@ -73,6 +73,7 @@ bench: .venv
 	$(BIN)/python -m benchmark.group_scale
 	$(BIN)/python -m benchmark.dispatch
 	$(BIN)/python -m benchmark.faults
+	$(BIN)/python -m benchmark.gpu_memory
 	$(BIN)/python -m benchmark.summary
 	$(BIN)/python -m benchmark.figures
 	$(BIN)/python -m benchmark.readme

@@ -23,6 +23,7 @@ from bidsapp.atlas.builtin import load_builtin
 from bidsapp.bids.save import save_json
 from bidsapp.geometry.kernels import backends, reference
 from bidsapp.registration.deformable import align_deformable
+from bidsapp.registration.intensities import Intensities
 from bidsapp.settings import RunSettings, Selection
 
 N_ITERATIONS = 2
@@ -61,15 +62,23 @@ class LiveBytes(TorchDispatchMode):
             self.peak = max(self.peak, sum(self.sizes.values()))
 
 
-def peak_gib(*, sloppy: bool) -> float:
+def peak_gib(parameterisation: str, *, sloppy: bool) -> float:
     """Align the atlas to itself, with few updates, and return the peak."""
     place = Path("unused")
-    run = RunSettings(selection=Selection(bids_dir=place), output_dir=place, work_dir=place, sloppy=sloppy)
+    run = RunSettings(
+        selection=Selection(bids_dir=place),
+        output_dir=place,
+        work_dir=place,
+        parameterisation=parameterisation,
+        sloppy=sloppy,
+    )
     stages = tuple(replace(stage, iterations=N_ITERATIONS) for stage in run.registration.stages)
     atlas, count = load_builtin(), LiveBytes()
+    images = Intensities(atlas.template, atlas.template, None)
+    settings = replace(run.registration, stages=stages)
     vars(backends)["on_cpu"] = lambda: reference
     with count:
-        align_deformable(atlas.labels, atlas.labels, np.eye(4), replace(run.registration, stages=stages))
+        align_deformable(atlas.labels, atlas.labels, np.eye(4), settings, images=images)
     return round(count.peak / 2**30, 2)
 
 
@@ -81,7 +90,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER", help="where the JSON goes")
     options = parser.parse_args(arguments)
     provenance = describe_provenance("python -m benchmark.gpu_memory")
-    peak = {"gib": peak_gib(sloppy=options.sloppy), "n": 1}
+    peak: dict[str, float] = {"n": 1}
+    for parameterisation in ("field", "network"):
+        peak[f"{parameterisation}_gib"] = peak_gib(parameterisation, sloppy=options.sloppy)
     logger.info("%s", peak)
     data = "the embedded atlas against itself, plain torch, tensors counted without a GPU"
     result = {"case": "gpu_memory", "sloppy": options.sloppy, "data": data, "provenance": provenance}

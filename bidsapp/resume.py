@@ -19,7 +19,7 @@ from bidsapp.settings import RunSettings
 
 logger = logging.getLogger(__name__)
 
-GPU_MEMORY_GIB = 6.0
+GPU_MEMORY_GIB = 4.0
 """What a scan needs of a GPU's memory, with room to spare (benchmark/results/gpu_memory.json)."""
 
 _WITHOUT_EFFECT = frozenset(

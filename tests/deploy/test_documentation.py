@@ -7,6 +7,7 @@ import pytest
 
 from bidsapp.arguments import build_parser
 from bidsapp.execution.cluster import LOW_MEMORY_PER_SCAN_GIB, MEMORY_PER_SCAN_GIB
+from bidsapp.resume import GPU_MEMORY_GIB
 from tests.execution.conftest import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "deploy.md").read_text(encoding="utf-8")
@@ -54,3 +55,4 @@ def test_singularity_sets_what_docker_sets() -> None:
 def test_the_memory_of_a_scan_is_the_one_that_is_counted_with() -> None:
     assert f"up to {MEMORY_PER_SCAN_GIB} GB of memory" in PAGE
     assert f"makes do with {LOW_MEMORY_PER_SCAN_GIB} GB" in PAGE
+    assert f"The limit, {GPU_MEMORY_GIB:.0f} GiB free" in PAGE
