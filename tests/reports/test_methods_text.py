@@ -1,5 +1,8 @@
 """The methods paragraphs say what was done, and cite what they name."""
 
+import re
+from dataclasses import replace
+
 import pytest
 
 from bidsapp.reports.methods_text import participant_methods
@@ -55,3 +58,33 @@ def test_methods_list_exactly_the_works_they_cite(objective):
     for reference in text.references:
         assert reference.short in paragraphs or reference.key in cited_by_sentence
     assert text.bibtex.count("@") == len(text.references)
+
+
+def test_the_latex_text_cites_by_key_and_escapes_what_latex_reads():
+    text = participant_methods(
+        {"version": "0_1 & 50%", "atlas": "a{b}\\c", "device": "<cuda>"}, has_lesion=True
+    )
+    assert "\\citep{fonov2011}" in text.latex
+    assert "\\citet{wielenberg2026}" in text.latex
+    assert "et al., 2" not in text.latex
+    assert r"0\_1 \& 50\%" in text.latex
+    assert r"a\{b\}\textbackslash{}c" in text.latex
+    assert r"\textless{}cuda\textgreater{}" in text.latex
+    keys = set(re.findall(r"\\cite[pt]\{([^}]*)\}", text.latex))
+    listed = {reference.key for reference in text.references}
+    assert {key for each in keys for key in each.split(",")} <= listed
+
+
+def test_several_works_in_one_bracket_become_one_citation():
+    text = replace(
+        participant_methods(NEEDED, has_lesion=True),
+        paragraphs=("As in (Unser, 1999; Arsigny et al., 2006).",),
+    )
+    assert text.latex == "As in \\citep{unser1999,arsigny2006}.\n"
+
+
+def test_the_html_text_is_escaped_and_lists_its_references():
+    text = participant_methods({"version": "<b>", "atlas": "A & B"}, has_lesion=False)
+    assert "MetsAtlas &lt;b&gt;" in text.html
+    assert "A &amp; B" in text.html
+    assert text.html.count("<li>") == len(text.references)
