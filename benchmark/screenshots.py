@@ -32,7 +32,7 @@ logger = logging.getLogger("benchmark")
 
 
 def align_cohort(folder: Path, n_subjects: int) -> Path:
-    """Write a virtual cohort and align it by default settings, or take what is there.
+    """Write a virtual cohort and align it by default settings; draw pages of earlier results again.
 
     Parameters
     ----------
@@ -55,6 +55,8 @@ def align_cohort(folder: Path, n_subjects: int) -> Path:
     if not bids.is_dir():
         write_cohort(bids, CohortPlan(n_subjects=n_subjects, seed=1))
     command = [sys.executable, str(ROOT / "run.py"), str(bids), str(out), "participant", "group"]
+    if out.is_dir():
+        command.append("--reports-only")
     run_or_complain(command, folder / "run.log")
     return out
 

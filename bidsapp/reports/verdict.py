@@ -15,6 +15,7 @@ from jaxtyping import Float64
 from bidsapp.atlas.seganat import N_CLASSES, structures
 from bidsapp.images.volume import Volume
 from bidsapp.reports.evidence import explained_by_labels, mask_contrast
+from bidsapp.reports.planes import sample_points
 
 Level = Literal["pass", "look", "fail"]
 SEVERITY: tuple[Level, ...] = ("pass", "look", "fail")
@@ -91,7 +92,7 @@ THRESHOLDS: Mapping[str, Threshold] = {
         "volume factor of a lesion", 0.80, 1.25, 0.50, 2.0, "1 = preserved; the published method keeps 0.84"
     ),
     "inside_fraction": Threshold(
-        "share of the lesion mask inside the brain",
+        "share of the lesion mask within 3 mm of the brain",
         0.90,
         1.0,
         0.50,
@@ -116,6 +117,7 @@ THRESHOLDS: Mapping[str, Threshold] = {
         "ones 0.11 to 0.24",
     ),
 }
+NEAR_BRAIN_MM = 3.0
 MIRROR_MARGIN = 0.02
 """By how much labels must explain the mirrored scan better before it counts as mirrored."""
 
@@ -241,14 +243,21 @@ def lesion_checks(lesions: pd.DataFrame, lesion_mask: Volume | None, fixed_label
                 f"{kept} within {limit.pass_low} to {limit.pass_high}",
             )
         )
-    mask = lesion_mask.data > 0
-    if mask.any():
-        inside = float((fixed_labels.data[mask] > 0).mean())
+    if (lesion_mask.data > 0).any():
+        inside = _share_in_brain(lesion_mask, fixed_labels)
         title = f"{100 * inside:.0f} % of lesions in the brain"
         checks.append(
             _judged("inside_fraction", inside, title, "is the mask this patient's and in this frame?")
         )
     return checks
+
+
+def _share_in_brain(lesion_mask: Volume, labels: Volume) -> float:
+    """Count lesion voxels in the brain or near it: a metastasis of the cortex bulges into a sulcus."""
+    points = lesion_mask.space.voxel_to_world(np.argwhere(lesion_mask.data > 0).astype(np.float64))
+    steps = NEAR_BRAIN_MM * np.concatenate([np.zeros((1, 3)), np.eye(3), -np.eye(3)])
+    around = sample_points(labels, points[:, np.newaxis] + steps, interpolation="nearest")
+    return float((around > 0).any(axis=1).mean())
 
 
 def mirror_check(affine: Float64[np.ndarray, "4 4"]) -> Check:

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bidsapp.geometry.space import Space
 from bidsapp.images.volume import Volume
 from bidsapp.reports.participant import participant_checks
-from bidsapp.reports.verdict import THRESHOLDS, Check, worst
+from bidsapp.reports.verdict import THRESHOLDS, Check, lesion_checks, worst
 
 
 def level_of(page, word: str) -> str:
@@ -133,6 +134,17 @@ def test_a_mask_that_lies_outside_the_brain_fails(participant_page):
     elsewhere[:3, :3, :3] = 1
     page = replace(participant_page, lesion_mask=Volume(elsewhere, space))
     assert level_of(page, "0 % of lesions in the brain") == "fail"
+
+
+def test_a_lesion_that_bulges_into_a_sulcus_is_in_the_brain_and_one_beyond_it_is_not():
+    space = Space((30, 5, 6), np.eye(4))
+    labels, mask = np.zeros(space.shape, np.uint8), np.zeros(space.shape, np.uint16)
+    labels[:10], mask[8:13] = 3, 1
+    lesions = pd.DataFrame({"lesion": [1], "atlas_volume_mm3": [150.0], "volume_factor": [1.0]})
+    near = lesion_checks(lesions, Volume(mask, space), Volume(labels, space))[-1]
+    assert (near.level, near.title) == ("pass", "100 % of lesions in the brain")
+    far = lesion_checks(lesions, Volume(np.roll(mask, 4, axis=0), space), Volume(labels, space))[-1]
+    assert (far.level, far.title) == ("fail", "20 % of lesions in the brain")
 
 
 def test_a_scan_without_mask_asks_for_a_look(participant_page):
