@@ -47,7 +47,7 @@ RUN kernels=/opt/env/share/metsatlas/kernels \
  && /tmp/pip/bin/pip --python /opt/env/bin/python3 install --quiet --no-deps . \
  && cp version /version && cp LICENSE /LICENSE && cd / && mkdir -p $kernels \
  && NUMBA_CACHE_DIR=/tmp/numba python3 -m bidsapp.demo cohort /tmp/bids --subjects 1 \
- && NUMBA_CACHE_DIR=$kernels metsatlas /tmp/bids /tmp/out participant --fast --skip-bids-validation \
+ && NUMBA_CACHE_DIR=$kernels metsatlas /tmp/bids /tmp/out participant --fast --skip-bids-validation --omp-nthreads 1 \
  && rm -rf /src/* /tmp/* \
  && chmod -R a+rX $kernels /version /LICENSE
 WORKDIR /
