@@ -268,6 +268,7 @@ def group_page(
         places=cohort.places,
         contrast=cohort.contrast,
         tables=_region_names(strata),
+        map_file=_map_file(cohort, atlas),
         frequency=cohort.n_patients if len(cohort.lesions) else None,
         template=atlas.template,
         labels=atlas.labels,
@@ -280,6 +281,11 @@ def group_page(
         },
         provenance=origin,
     )
+
+
+def _map_file(cohort: Cohort, atlas: AtlasPack) -> str:
+    """Say where the frequency map lies, as seen from the page."""
+    return group_map_path(Path(), atlas.name, "frequency").as_posix() if cohort.n_patients is not None else ""
 
 
 def provenance(settings: RunSettings, atlas: AtlasPack) -> dict[str, str]:

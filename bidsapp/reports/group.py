@@ -28,6 +28,12 @@ from bidsapp.reports.group_sections import group_sections
 from bidsapp.reports.methods_text import group_methods
 from bidsapp.reports.page import Table, is_missing, write_page
 from bidsapp.reports.picture import Picture
+from bidsapp.reports.plain_words import (
+    agreement_sentence,
+    further_findings,
+    side_sentence,
+    single_patient_caveat,
+)
 from bidsapp.reports.planes import CONVENTION, brain_mosaic
 from bidsapp.reports.quality import strips
 from bidsapp.reports.section import group_file
@@ -105,6 +111,8 @@ class GroupPage:
         Two groups compared voxel by voxel; None if nobody asked.
     tables
         Stratum to the name of its file among the tables of the group.
+    map_file
+        Relative address of the frequency map, empty without one.
 
     Raises
     ------
@@ -133,6 +141,7 @@ class GroupPage:
     places: PlaceAnalysis | None = None
     contrast: ContrastAnalysis | None = None
     tables: Mapping[str, str] = field(default_factory=dict)
+    map_file: str = ""
 
     def __post_init__(self) -> None:
         if not self.regions:
@@ -194,7 +203,8 @@ def write_group_report(page: GroupPage, path: Path) -> None:
         "verdicts": both_verdicts(whole, page.preset) if len(page.lesions) else (),
         "sections": group_sections(page.analysis, page.places, virtual=page.virtual)
         + contrast_sections(page.contrast, page.template, page.labels, virtual=page.virtual),
-        "caveats": caveats(n_with, len(page.lesions), whole),
+        "further": _further(page, names[0]),
+        "caveats": caveats(n_with, len(page.lesions), whole) + single_patient_caveat(page.analysis),
         "n_found": len(page.patients),
         "n_used": len(used),
         "n_with": n_with,
@@ -221,6 +231,15 @@ def write_group_report(page: GroupPage, path: Path) -> None:
         "convention": CONVENTION,
     }
     write_page("group.html.j2", values, path)
+
+
+def _further(page: GroupPage, whole: str) -> list[str]:
+    """Say what else the numbers show."""
+    if not len(page.lesions):
+        return []
+    sides = side_sentence(page.hemispheres[whole]) if whole in page.hemispheres else ""
+    found = [sides, *further_findings(page.places, page.preset), agreement_sentence(page.heterogeneity)]
+    return [sentence for sentence in found if sentence]
 
 
 def excluded_by_reason(patients: pd.DataFrame) -> list[tuple[str, list[str]]]:

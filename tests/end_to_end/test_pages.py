@@ -4,7 +4,9 @@ import json
 import re
 import shutil
 import subprocess
+from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from matplotlib.image import imread
@@ -57,3 +59,31 @@ def test_pages_open_from_disk_without_error_or_network(first, tmp_path, name):
     assert said == []
     assert asked == set()
     assert imread(picture).std() > 0.05
+
+
+class Anchors(HTMLParser):
+    """Collects the links and the places of a page."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.links: set[str] = set()
+        self.places: set[str] = set()
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = dict(attrs)
+        self.places.add(named.get("id") or "")
+        if tag == "a":
+            self.links.add(named.get("href") or "")
+
+
+def test_every_link_of_every_page_leads_to_a_file_and_a_place_that_exist(first):
+    pages = {page.name: Anchors(page) for page in first.out.glob("*.html")}
+    links = [(name, link) for name, page in pages.items() for link in page.links]
+    assert any(link.endswith(".html#lesion-1") for name, link in links if name == "group.html")
+    assert any(link == "group/lesions.tsv" for name, link in links if name == "group.html")
+    for name, link in links:
+        file, _, place = unquote(link).partition("#")
+        assert (first.out / (file or name)).is_file(), (name, link)
+        if place:
+            assert place in pages[file or name].places, (name, link)

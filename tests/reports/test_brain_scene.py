@@ -1,5 +1,8 @@
 import base64
 import io
+import re
+from importlib.resources import files
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -80,3 +83,32 @@ def test_tiles_keep_every_voxel():
     sheet = tiles(volume)
     assert sheet.shape == (10, 12, 3)
     assert np.array_equal(sheet[7, 9], volume[1, 2, 5])
+
+
+BLINDNESS = {
+    "protan": (0.152286, 1.052583, -0.204868, 0.114503, 0.786281, 0.099216, -0.003882, -0.048116, 1.051998),
+    "deutan": (0.367322, 0.860646, -0.227968, 0.280085, 0.672501, 0.047413, -0.011820, 0.042940, 0.968881),
+    "tritan": (1.255528, -0.076749, -0.178779, -0.078411, 0.930809, 0.147602, 0.004733, 0.691367, 0.303900),
+}
+"""Machado, Oliveira and Fernandes 2009, full severity, on linear RGB. doi:10.1109/TVCG.2009.113"""
+
+
+def lab(linear):
+    """CIELAB, white D65, of linear RGB."""
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    scaled = to_xyz @ np.clip(linear, 0, 1) / np.array([0.9505, 1.0, 1.089])
+    bent = np.where(scaled > 0.008856, np.cbrt(scaled), 7.787 * scaled + 16 / 116)
+    return np.array([116 * bent[1] - 16, 500 * (bent[0] - bent[1]), 200 * (bent[1] - bent[2])])
+
+
+@pytest.mark.parametrize("kind", BLINDNESS)
+def test_the_colours_of_the_viewer_are_told_apart_by_the_colour_blind(kind):
+    script = files("bidsapp.reports").joinpath("templates/viewer.js").read_text(encoding="utf-8")
+    (row,) = re.findall(r"const COLOURS = \[(.*?)\]", script)
+    codes = re.findall(r"#[0-9a-f]{6}", row)
+    assert len(codes) == 7
+    srgb = np.array([[int(code[place : place + 2], 16) / 255 for place in (1, 3, 5)] for code in codes])
+    linear = np.where(srgb > 0.04045, ((srgb + 0.055) / 1.055) ** 2.4, srgb / 12.92)
+    seen = [lab(np.reshape(BLINDNESS[kind], (3, 3)) @ each) for each in linear]
+    apart = {pair: float(np.linalg.norm(seen[pair[0]] - seen[pair[1]])) for pair in combinations(range(7), 2)}
+    assert min(apart.values()) > 10, min(apart, key=apart.__getitem__)
