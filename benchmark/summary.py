@@ -59,11 +59,33 @@ _OF_A_PRESET: tuple[tuple[str, str, str], ...] = (
     ("peak_gib_max", "memory, worst scan", "GiB"),
 )
 
+_OF_TUMOURS: tuple[tuple[str, str, str], ...] = (
+    ("jacobian_ratio_mean", "growth against the 10 mm around, mean", "1"),
+    ("jacobian_ratio_sd", "growth against the 10 mm around, standard deviation", "1"),
+    ("volume_factor_mean", "volume after both steps over that after the affine step, mean", "1"),
+    ("volume_factor_sd", "volume after both steps over that after the affine step, standard deviation", "1"),
+    ("volume_vs_control_mean", "growth against the same place without tumour, mean", "1"),
+    ("volume_vs_control_sd", "growth against the same place without tumour, standard deviation", "1"),
+    ("centroid_error_mm_median", "centre against where the control sends it, median", "mm"),
+    ("lost", "tumours of which nothing arrives", "1"),
+)
+_TUMOUR_METHODS: tuple[tuple[str, str], ...] = (
+    ("mask", "Tumours, with mask"),
+    ("nomask", "Tumours, without mask"),
+    ("greedy.mask", "Tumours, greedy with mask"),
+    ("greedy.nomask", "Tumours, greedy without mask"),
+)
+
 FIGURES: tuple[Figure, ...] = (
     *(
         Figure(f"engine.{preset}.{key}", f"{preset}: {words}", unit, f"{preset}.{key}", f"{preset}.n_scans")
         for preset in ("fast", "default")
         for key, words, unit in _OF_A_PRESET
+    ),
+    *(
+        Figure(f"tumour.{method}.{key}", f"{who}: {words}", unit, f"{method}.{key}", f"{method}.n")
+        for method, who in _TUMOUR_METHODS
+        for key, words, unit in _OF_TUMOURS
     ),
     Figure(
         "real.affine.dsc_mean", "Dice after the affine step, mean",

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         provenance = describe_provenance("python -m benchmark.tumours")
         methods = choose(options.methods)
         for scan in scan_names()[: options.scans]:
-            _measure(scan, methods, options.work)
+            _measure(scan, methods, options.work, str(provenance["commit"]))
         found = sum_up(read_rows(options.work))
         save_json({"case": "tumour", "provenance": provenance, **found}, options.results / "tumour.json")
         if options.results.resolve() == RESULTS:
@@ -75,7 +75,7 @@ def read_rows(work: Path) -> list[Mapping[str, Any]]:
     return [load_json(path) for path in paths if path.is_file()]
 
 
-def _measure(name: str, methods: Sequence[Method], work: Path) -> None:
+def _measure(name: str, methods: Sequence[Method], work: Path, commit: str) -> None:
     """Let every method align a scan, as far as its result is not there yet."""
     due = [method for method in methods if not (work / name / f"{method.name}.json").is_file()]
     if not due:
@@ -90,6 +90,7 @@ def _measure(name: str, methods: Sequence[Method], work: Path) -> None:
         row = {
             "scan": name,
             "method": method.name,
+            "commit": commit,
             **score_healthy(scan, alignment, control),
             "cpu_seconds": round(cpu_seconds, 1),
             "tumours": score_tumours(scan, alignment, control),

@@ -56,6 +56,7 @@ def sum_up(rows: Sequence[Mapping[str, Any]]) -> dict[str, object]:
     return {
         "data": f"{n_scans} OASIS scans with manual labels, five virtual tumours each, to the embedded atlas",
         "n_scans": n_scans,
+        "commits": sorted({str(row["commit"]) for row in rows}),
         "methods": found,
         **published,
         "rows": list(rows),

@@ -32,6 +32,7 @@ def row(method: str, ratio: float, *, diameter_mm: float = 10.0, lost: bool = Fa
     return {
         "scan": "sub-a",
         "method": method,
+        "commit": "0" * 40,
         "dsc_mean": 0.9,
         "control_dsc_mean": 0.91,
         "cpu_seconds": 40.0,
@@ -67,6 +68,7 @@ def test_means_spreads_and_medians_are_those_of_the_tumours():
     assert found["mask"]["centroid_beyond_ring_mm_median"] == pytest.approx(0.5)
     assert found["mask"]["dsc_change_mean"] == pytest.approx(-0.01)
     assert found["mask"]["by"]["diameter_mm"]["3.0"]["n"] == 1
+    assert found["commits"] == ["0" * 40]
 
 
 def test_peers_stand_side_by_side_with_and_without_mask():
