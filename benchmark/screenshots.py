@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Photograph the page of the first scan and that of the cohort; return the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(prog="python -m benchmark.screenshots", description=__doc__)
-    parser.add_argument("--subjects", type=int, default=3, help="virtual patients (default 3)")
+    parser.add_argument("--subjects", type=int, default=2, help="virtual patients (default 2)")
     parser.add_argument(
         "--folder", type=Path, metavar="FOLDER", help="cohort and outputs to use again, or to keep"
     )
