@@ -27,11 +27,12 @@ from bidsapp.bids.save import save_json
 from bidsapp.errors import MetsAtlasError, MissingInputError
 from bidsapp.images.volume import Volume
 from bidsapp.metrics.measurements import measure
-from bidsapp.participant import find_scan_lesions, healthy_brain, warp
+from bidsapp.participant import find_scan_lesions, healthy_brain
 from bidsapp.registration.affine import align_affine
 from bidsapp.registration.deformable import align_deformable
 from bidsapp.registration.intensities import Intensities
 from bidsapp.settings import PRESETS, RegistrationSettings, Selection
+from bidsapp.warped import warp
 
 SCANS = ROOT.parent / "shared" / "data" / "scans"
 FULL_SIZE = "default, whole atlas grid"
