@@ -139,7 +139,7 @@ def sum_up(rows: Sequence[Mapping[str, object]]) -> dict[str, object]:
             "dsc_mean": part["dice_mean"].mean(),
             "dsc_min": part["dice_mean"].min(),
             "assd_mm_mean": part["assd_mm_mean"].mean(),
-            "sd_log_jacobian": part["sd_log_jacobian"].mean(),
+            "sd_log_jacobian_mean": part["sd_log_jacobian"].mean(),
             "sd_log_jacobian_max": part["sd_log_jacobian"].max(),
             "folded_fraction_max": part["folded_fraction"].max(),
             "ndv_percent_max": part["ndv_percent"].max(),

@@ -51,7 +51,7 @@ class Figure:
 _OF_A_PRESET: tuple[tuple[str, str, str], ...] = (
     ("dsc_mean", "Dice, mean", "1"),
     ("assd_mm_mean", "average surface distance, mean", "mm"),
-    ("sd_log_jacobian", "spread of the log Jacobian, mean", "1"),
+    ("sd_log_jacobian_mean", "spread of the log Jacobian, mean", "1"),
     ("folded_fraction_max", "folded share of the brain, worst scan", "1"),
     ("ndv_percent_max", "non-diffeomorphic volume, worst scan", "%"),
     ("inverse_error_mm_p99_max", "inverse error at the 99th percentile, worst scan", "mm"),
@@ -79,7 +79,7 @@ _TUMOUR_METHODS: tuple[tuple[str, str], ...] = (
 FIGURES: tuple[Figure, ...] = (
     *(
         Figure(f"engine.{preset}.{key}", f"{preset}: {words}", unit, f"{preset}.{key}", f"{preset}.n_scans")
-        for preset in ("fast", "default")
+        for preset in ("fast", "default", "best")
         for key, words, unit in _OF_A_PRESET
     ),
     *(
