@@ -42,12 +42,13 @@ build() {
   flock 9 # two builds at a time would both do all the work
   make_base
   # the build reaches package registries the way this machine does; nothing of it stays in the image
-  local lent=() folder
-  for folder in /etc/pip.conf /etc/ssl/certs ${PIP_FIND_LINKS:-}; do
+  local lent=() folder wheels
+  wheels="${PIP_FIND_LINKS:-$(python3 -m pip config get global.find-links 2>/dev/null || true)}"
+  for folder in /etc/pip.conf /etc/ssl/certs $wheels; do
     [ -e "$folder" ] && lent+=(--volume "$folder:$folder:ro")
   done
   buildah_here bud --isolation chroot --pull-never --layers "${lent[@]}" \
-    --build-arg BASE_IMAGE="$BASE" --build-arg PIP_FIND_LINKS="${PIP_FIND_LINKS:-}" \
+    --build-arg BASE_IMAGE="$BASE" --build-arg PIP_FIND_LINKS="$wheels" \
     --build-arg PIP_INDEX_URL="${PIP_INDEX_URL:-}" --build-arg PIP_EXTRA_INDEX_URL="${PIP_EXTRA_INDEX_URL:-}" \
     --build-arg VERSION="$(cat "$HERE/version")" --build-arg TAG="$IMAGE" \
     -f "$HERE/Dockerfile" -t "$IMAGE" "$HERE"

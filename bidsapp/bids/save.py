@@ -30,6 +30,7 @@ UNITS = MappingProxyType(
 """Word of a column's name -> its unit, as in ``volume_mm3`` or ``hd_mm_mean``; other numbers have unit 1."""
 
 _HALF_WRITTEN = re.compile(r"\.[0-9a-f]{12}_(.+)")
+_TRIES = 5
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 _REFUSED = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG,
@@ -91,7 +92,8 @@ def sweep(folder: Path, names: Container[str] | None) -> None:
 def save_text(text: str, path: Path) -> None:
     """Write UTF-8 text; a file that holds the same text already is left alone.
 
-    So the files all subjects share are not written again and again by runs that work side by side.
+    So the files all subjects share are not written again and again by runs that work side by side. One that
+    starts may sweep away what another is about to move into place: that is written once more.
 
     Raises
     ------
@@ -104,8 +106,15 @@ def save_text(text: str, path: Path) -> None:
             return
     except OSError:
         pass  # absent or unreadable: writing it tells which
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(content)
+    for attempt in range(_TRIES):
+        try:
+            with atomic_write(path) as temporary:
+                temporary.write_bytes(content)
+        except ReadWriteError as error:
+            if attempt + 1 == _TRIES or not isinstance(error.__cause__, FileNotFoundError):
+                raise
+        else:
+            return
 
 
 def save_json(content: Mapping[str, object], path: Path) -> None:

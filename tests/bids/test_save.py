@@ -27,6 +27,7 @@ from bidsapp.bids.save import (
     save_text,
     save_volume,
     structure_lookup,
+    sweep,
 )
 from bidsapp.errors import DataError, MissingInputError, OutputError, ReadWriteError
 from bidsapp.geometry.space import Space
@@ -153,6 +154,25 @@ class TestTextAndJson:
         with pytest.raises(DataError, match=r"a\.json must hold what JSON can hold"):
             save_json({"a": value}, tmp_path / "a.json")
         assert list(tmp_path.iterdir()) == []
+
+
+def test_text_that_another_run_swept_away_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, swept = Path.write_bytes, []
+
+    def write_and_lose(self: Path, content: bytes) -> int:
+        n_bytes = write(self, content)
+        if len(swept) < 2:
+            sweep(self.parent, None)
+            swept.append(self)
+        return n_bytes
+
+    monkeypatch.setattr(Path, "write_bytes", write_and_lose)
+    save_text("kept", tmp_path / "a.txt")
+    assert len(swept) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "kept"
 
 
 class TestVolumes:
