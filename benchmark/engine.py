@@ -19,6 +19,7 @@ import torch
 from benchmark.measure import RESULTS
 from benchmark.provenance import describe_provenance
 from benchmark.running import ROOT
+from benchmark.summary import load_json
 from bidsapp.atlas.builtin import load_builtin
 from bidsapp.atlas.pack import AtlasPack
 from bidsapp.bids.find import SubjectFiles, find_participants, find_scans
@@ -35,6 +36,7 @@ from bidsapp.settings import PRESETS, RegistrationSettings, Selection
 from bidsapp.warped import warp
 
 SCANS = ROOT.parent / "shared" / "data" / "scans"
+WORK = ROOT / ".cache" / "engine"
 FULL_SIZE = "default, whole atlas grid"
 _WHOLE_MM = 1000.0
 
@@ -48,10 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("presets", nargs="*", default=PRESETS, metavar="PRESET", help="default: all")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER", help="where the JSON goes")
     parser.add_argument("--nprocs", type=int, default=2, metavar="N", help="scans at a time; default: 2")
+    parser.add_argument(
+        "--work", type=Path, default=WORK, metavar="FOLDER",
+        help="rows of a run that was stopped, to go on with; delete it after a change of the engine",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
     try:
         provenance = describe_provenance(" ".join(["python -m benchmark.engine", *options.presets]))
-        rows = list(measure_all(options.presets, options.nprocs))
+        rows = list(measure_all(options.presets, options.nprocs, options.work))
         save_json({"provenance": provenance, **sum_up(rows)}, options.results / "engine.json")
     except MetsAtlasError as error:
         logger.error("%s", error)  # noqa: TRY400 (one clear line, no traceback)
@@ -59,21 +65,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def measure_all(presets: Sequence[str], n_processes: int) -> Iterator[dict[str, object]]:
-    """Align every labelled scan with every preset, each in a process of its own with one thread."""
+def measure_all(presets: Sequence[str], n_processes: int, work: Path) -> Iterator[Mapping[str, object]]:
+    """Align every labelled scan with every preset, each in a process of its own with one thread.
+
+    Rows that a run of the same presets left in `work` when it was stopped are taken from there.
+    """
     if not SCANS.is_dir():
         raise MissingInputError(f"the scans must lie in {SCANS}, got no such folder: nothing is measured")
     selection = Selection(bids_dir=SCANS, derivatives={"manual": SCANS / "derivatives" / "manual"})
     oasis = [name for name in find_participants(selection) if name.startswith("oasis")]
     scans = [scan for name in oasis for scan in find_scans(selection, name) if scan.labels]
     turns = [(preset, scan) for scan in scans for preset in presets] + [(FULL_SIZE, scans[0])]
+    kept = [work / f"{scan.subject}_{preset.replace(' ', '-')}.json" for preset, scan in turns]
+    due = [(turn, path) for turn, path in zip(turns, kept, strict=True) if not path.is_file()]
     os.environ |= dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"), "1")  # children read it
     context = get_context("spawn")
     with ProcessPoolExecutor(n_processes, context, max_tasks_per_child=1) as pool:
-        pool.submit(measure_one, presets[0], scans[0]).result()  # kernels are compiled once, and not counted
-        for row in pool.map(measure_one, *zip(*turns, strict=True)):
-            logger.info("%s", row)
-            yield row
+        if due:
+            pool.submit(measure_one, presets[0], scans[0]).result()  # kernels are compiled once, not counted
+        found = [(pool.submit(measure_one, *turn), path) for turn, path in due]
+        for row, path in found:
+            logger.info("%s", row.result())
+            save_json(row.result(), path)
+    yield from (load_json(path) for path in kept)
 
 
 def measure_one(preset: str, files: SubjectFiles) -> dict[str, object]:
@@ -81,9 +95,7 @@ def measure_one(preset: str, files: SubjectFiles) -> dict[str, object]:
     torch.set_num_threads(1)
     atlas, subject = load_builtin(), load_subject(files)
     brain = healthy_brain(subject)
-    settings = RegistrationSettings.preset(preset)
-    if preset == FULL_SIZE:
-        settings = replace(settings, margin_mm=_WHOLE_MM)
+    settings = settings_of(preset)
     _load_kernels(brain, atlas, subject)
     clock = [time.process_time()]
     start = align_affine(atlas.labels, brain)
@@ -113,6 +125,13 @@ def measure_one(preset: str, files: SubjectFiles) -> dict[str, object]:
         "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         "grid": "x".join(str(size) for size in alignment.space.shape),
     }
+
+
+def settings_of(preset: str) -> RegistrationSettings:
+    """Give the settings of a preset, or the default ones on the whole grid of the atlas."""
+    if preset == FULL_SIZE:
+        return replace(RegistrationSettings(), margin_mm=_WHOLE_MM)
+    return RegistrationSettings.preset(preset)
 
 
 def _load_kernels(brain: Volume, atlas: AtlasPack, subject: LoadedSubject) -> None:
