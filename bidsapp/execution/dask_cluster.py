@@ -69,7 +69,7 @@ def _start(cluster: Cluster, n_items: int) -> Iterator[Client]:
         "distributed.worker.multiprocessing-method": "spawn",
         "distributed.admin.log-format": "%(message)s",
     }
-    no_page = {"dashboard": False, "dashboard_address": None}
+    no_page = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}  # None would be port 8787, often taken
     options = {"nthreads": 1, "memory_limit": 0, "local_directory": folder, "silence_logs": logging.CRITICAL}
     workers = {
         number: {

@@ -1,6 +1,8 @@
+import contextlib
 import importlib
 import logging
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,6 +54,20 @@ def test_serial_items_are_worked_on_one_by_one_as_they_are_asked_for(
     found = apply_to_all(seen.append, ["a", "b"], patiently=seen.append, cluster=here, describe=named)
     next(found)
     assert seen == ["a"]
+
+
+def test_a_second_run_on_the_same_machine_hears_nothing_of_the_first(
+    work: Callable[[str], str], tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    """Two containers often share a host's network; port 8787 is where Dask would otherwise put a page."""
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(OSError):  # somebody else has it: as good
+            taken.bind(("127.0.0.1", 8787))
+            taken.listen()
+        found = outcomes(work, ["a", "b"], 2, tmp_path)
+    assert {item: outcome.error for item, outcome in found.items()} == {"a": None, "b": None}
+    assert [str(warning.message) for warning in recwarn] == []
 
 
 @pytest.mark.parametrize("nprocs", [1, 2])
