@@ -19,7 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from bidsapp.arguments import build_parser, read_settings
+from bidsapp.arguments import build_parser
 from bidsapp.errors import MetsAtlasError, OutputError, SelectionError, TemporaryError
 from bidsapp.execution.cluster import Cluster, affordable_processes, available_memory_gib, memory_hint
 from bidsapp.execution.device import Device, count_gpus, settle_device
@@ -28,6 +28,7 @@ from bidsapp.execution.outcome import Outcome, attempt
 from bidsapp.execution.resources import make_scratch, prepare_environment
 from bidsapp.execution.stopping import stop_on_signals
 from bidsapp.execution.tally import Tally
+from bidsapp.requested import read_settings
 from bidsapp.settings import RunSettings, Selection
 
 if TYPE_CHECKING:

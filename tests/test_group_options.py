@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from bidsapp.arguments import build_parser, read_settings
+from bidsapp.arguments import build_parser
 from bidsapp.errors import MetsAtlasError
+from bidsapp.requested import read_settings
 from bidsapp.settings import Contrast, GroupSettings
 
 

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from bidsapp.arguments import build_parser, read_settings
+from bidsapp.arguments import build_parser
+from bidsapp.requested import read_settings
 from bidsapp.resume import choices
 from bidsapp.settings import RunSettings, Selection
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,24 +10,13 @@ from urllib.parse import unquote
 import pytest
 from matplotlib.image import imread
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+from tests.reports.browser import CHROMIUM, FLAGS, console
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.xdist_group("end_to_end"),
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
 ]
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--enable-logging=stderr",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
-)
 
 
 def browse(page: Path, folder: Path) -> tuple[list[str], set[str], Path]:
@@ -37,7 +25,7 @@ def browse(page: Path, folder: Path) -> tuple[list[str], set[str], Path]:
     more = (f"--user-data-dir={folder / 'profile'}", f"--log-net-log={net_log}", f"--screenshot={picture}")
     command = [str(CHROMIUM), *FLAGS, *more, "--window-size=1300,2000", page.as_uri()]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    said = [line for line in finished.stderr.splitlines() if "CONSOLE" in line]
+    said = console(finished)
     asked = {json.loads(f'"{url}"') for url in re.findall(r'"url":"([^"]*)"', net_log.read_text("utf-8"))}
     of_browser = re.compile(r"https?://[\w.-]*(google|googleapis|gstatic)\.com/")
     return said, {url for url in asked if url.startswith("http") and not of_browser.match(url)}, picture
