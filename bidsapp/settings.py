@@ -82,7 +82,7 @@ _COARSE = (
     ),
     Stage(grid_mm=4.0, labels_mm=2.0, smoothing_mm=4.0, step_mm=0.5, iterations=30, image_weight=2.0),
 )
-_FINE = Stage(grid_mm=2.0, labels_mm=1.0, smoothing_mm=0.8, step_mm=1.0, iterations=32, image_weight=0.1)
+_FINE = Stage(grid_mm=2.0, labels_mm=1.0, smoothing_mm=0.8, step_mm=1.0, iterations=38, image_weight=0.1)
 _NETWORK = Stage(grid_mm=4.0, labels_mm=2.0, smoothing_mm=4.0, step_mm=0.5, iterations=100, image_weight=2.0)
 _SLOPPY_NETWORK = replace(_NETWORK, grid_mm=8.0, labels_mm=4.0, images_mm=4.0, iterations=10)
 _FINER = (
@@ -125,12 +125,12 @@ class RegistrationSettings:
 
     stages: tuple[Stage, ...] = (*_COARSE, _FINE)
     objective: str = "overlap"
-    smoothness_weight: float = 0.02
-    curvature_weight: float = 0.13
+    smoothness_weight: float = 0.015
+    curvature_weight: float = 0.09
     volume_weight: float = 0.15
     lesion_weight: float = 5.0
     squaring_steps: int = 4
-    field_mm: float = 0.8
+    field_mm: float = 0.75
     margin_mm: float = 6.0
     parameterisation: str = "field"
     initial_model: Path | None = None
@@ -149,9 +149,9 @@ class RegistrationSettings:
             raise UsageError(f"a preset must be one of {', '.join(PRESETS)}, got {name!r}")
         if name == "fast":
             coarse = tuple(replace(stage, iterations=10) for stage in _COARSE)
-            return cls(stages=(*coarse, replace(_FINE, iterations=6)), field_mm=1.6)
+            return cls(stages=(*coarse, replace(_FINE, iterations=7)), field_mm=1.6)
         if name == "best":
-            return cls(stages=(*_COARSE, *_FINER), curvature_weight=0.06, volume_weight=0.1, field_mm=0.625)
+            return cls(stages=(*_COARSE, *_FINER), curvature_weight=0.06, volume_weight=0.1, field_mm=0.6)
         return cls()
 
     @classmethod

@@ -21,9 +21,8 @@ class SplineRefinement:
     Parameters
     ----------
     weights
-        Per axis, what each coarse index (columns) gives to each fine index (rows).
-    scale
-        Coarse voxel over fine voxel: a vector in coarse voxels becomes so many times longer in fine ones.
+        Per axis, what each coarse index (columns) gives to each fine index (rows). The first also holds how
+        many times longer a vector of coarse voxels is when told in fine ones.
 
     References
     ----------
@@ -31,11 +30,10 @@ class SplineRefinement:
     """
 
     weights: tuple[Float[Tensor, "a i"], Float[Tensor, "b j"], Float[Tensor, "c k"]]
-    scale: float
 
     def __call__(self, field: Float[Tensor, "3 i j k"]) -> Float[Tensor, "3 a b c"]:
         """Go from the coarse to the fine grid; differentiable."""
-        return self.scale * kernels.separable(field, self.weights)
+        return kernels.separable(field, self.weights)
 
 
 def spline_refinement(coarse: Space, fine: Space, device: torch.device | str) -> SplineRefinement:
@@ -45,8 +43,9 @@ def spline_refinement(coarse: Space, fine: Space, device: torch.device | str) ->
         torch.from_numpy(_weights(shift[a, a] * np.arange(fine.shape[a]) + shift[a, 3], coarse.shape[a]))
         for a in range(3)
     ]
+    weights[0] *= coarse.voxel_sizes_mm[0] / fine.voxel_sizes_mm[0]
     along_i, along_j, along_k = (matrix.float().to(device) for matrix in weights)
-    return SplineRefinement((along_i, along_j, along_k), coarse.voxel_sizes_mm[0] / fine.voxel_sizes_mm[0])
+    return SplineRefinement((along_i, along_j, along_k))
 
 
 def _weights(position: Float64[np.ndarray, " a"], size: int) -> Float64[np.ndarray, "a i"]:

@@ -1,6 +1,7 @@
 """Label maps and grids, prepared for the workshop."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -84,12 +85,12 @@ class LabelPair:
     moving: UInt8[Tensor, "mi mj mk"]
     maps: tuple[Float[Tensor, "3 4"], Float[Tensor, "3 3"]]
 
-    @property
+    @cached_property
     def fixed_volume(self) -> Float64[Tensor, " n"]:
         """Number of fixed voxels of every label."""
         return torch.bincount(self.fixed.flatten(), minlength=N_LABELS).double()
 
-    @property
+    @cached_property
     def present(self) -> Tensor:
         """Labels, background left out, that both maps have."""
         moving = torch.bincount(self.moving.flatten(), minlength=N_LABELS)

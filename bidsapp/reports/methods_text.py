@@ -302,8 +302,8 @@ def _overlap_objective(methods: Mapping[str, object], *, has_lesion: bool) -> st
     kept = ", which keeps lesions from collapsing" if has_lesion else ""
     return (
         f" The objective was the soft Dice overlap of the structures {_cite('milletari2016')}, each weighted "
-        "by the fourth root of its volume; the squared local correlation of the T1-weighted scan with the "
-        f"template in boxes of 5 voxels along each axis{without} {_cite('avants2008')}; the mean squared "
+        "by the square root of its volume and 6 % of the mean weight; the squared local correlation of the "
+        f"T1-weighted scan with the template in boxes of 5 voxels along each axis{without} {_cite('avants2008')}; the mean squared "
         "gradient and curvature of the velocity; and the variance of the log Jacobian determinant within "
         f"each structure{kept}."
         + _with(methods, "smoothness_weight", "The gradient had the weight {}.")

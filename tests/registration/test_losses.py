@@ -60,15 +60,23 @@ def test_permuted_axes_change_nothing(fixed: Volume) -> None:
     assert permuted == pytest.approx(dissimilarity(fixed, moving), rel=1e-5)
 
 
-def test_structures_weigh_as_the_fourth_root_of_their_volume() -> None:
-    fixed = torch.tensor([100.0, 16.0, 81.0, 256.0], dtype=torch.float64)
-    warped = torch.tensor([100.0, 8.0, 243.0, 0.0], dtype=torch.float64)
-    overlap = torch.tensor([0.0, 6.0, 81.0, 0.0], dtype=torch.float64)
+def test_structures_weigh_as_the_square_root_of_their_volume_and_a_share_of_the_mean() -> None:
+    """Square roots 4 and 12, mean 8, hence 0.06 x 8 = 0.48 for each besides."""
+    fixed = torch.tensor([100.0, 16.0, 144.0, 256.0], dtype=torch.float64)
+    warped = torch.tensor([100.0, 8.0, 432.0, 0.0], dtype=torch.float64)
+    overlap = torch.tensor([0.0, 6.0, 144.0, 0.0], dtype=torch.float64)
     present = torch.tensor([False, True, True, False])
     cost = label_dissimilarity(overlap, warped, fixed, present).item()
-    assert cost == pytest.approx(1 - (2 * 0.5 + 3 * 0.5) / (2 + 3))
-    warped[2], cost_of_half = 81.0, 1 - (2 * 0.5 + 3 * 1.0) / (2 + 3)
+    assert cost == pytest.approx(1 - (4.48 * 0.5 + 12.48 * 0.5) / (4.48 + 12.48))
+    warped[2], cost_of_half = 144.0, 1 - (4.48 * 0.5 + 12.48 * 1.0) / (4.48 + 12.48)
     assert label_dissimilarity(overlap, warped, fixed, present).item() == pytest.approx(cost_of_half)
+
+
+def test_larger_voxels_change_no_weight() -> None:
+    fixed, warped, overlap = (8.0 * torch.rand(5, 35, dtype=torch.float64).sort(dim=0).values)[[4, 2, 0]]
+    present = torch.arange(35) > 0
+    small = label_dissimilarity(overlap, warped, fixed, present).item()
+    assert label_dissimilarity(overlap / 8, warped / 8, fixed / 8, present).item() == pytest.approx(small)
 
 
 @pytest.mark.parametrize("spacing_mm", [2.0, 3.0])

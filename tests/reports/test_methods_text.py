@@ -13,7 +13,7 @@ NEEDED = {"version": "0.1", "atlas": "phantom"}
 @pytest.mark.parametrize(
     "words",
     [
-        "fourth root of its volume",
+        "square root of its volume",
         "boxes of 5 voxels along each axis, lesions left out",
         "gradient and curvature of the velocity",
         "variance of the log Jacobian determinant",
