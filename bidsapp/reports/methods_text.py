@@ -304,8 +304,8 @@ def _overlap_objective(methods: Mapping[str, object], *, has_lesion: bool) -> st
         f" The objective was the soft Dice overlap of the structures {_cite('milletari2016')}, each weighted "
         "by the square root of its volume and 6 % of the mean weight; the squared local correlation of the "
         f"T1-weighted scan with the template in boxes of 5 voxels along each axis{without} "
-        f"{_cite('avants2008')}; the mean squared gradient and curvature of the velocity; and the variance of "
-        f"the log Jacobian determinant within each structure{kept}."
+        f"{_cite('avants2008')}; the mean squared gradient and curvature of the velocity; and the variance "
+        f"of the log Jacobian determinant within each structure{kept}."
         + _with(methods, "smoothness_weight", "The gradient had the weight {}.")
         + _with(methods, "curvature_weight", "The curvature had the weight {} mm².")
         + _with(methods, "volume_weight", "The volume-preservation term had the weight {}.")
