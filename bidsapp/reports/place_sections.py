@@ -165,9 +165,9 @@ def perfusion_section(places: PlaceAnalysis) -> Section:
         Column("difference", "Difference", 2),
     )
     shown = table(places.perfusion, columns)
-    names = ("p_value", "independent_p_value", "centres_p_value")
+    names = {"p_value": "reason", "independent_p_value": "reason", "centres_p_value": "centres_reason"}
     rows = [
-        (*row, *(p_cell(record[name], record["reason"]) for name in names))
+        (*row, *(p_cell(record[name], record[reason]) for name, reason in names.items()))
         for row, record in zip(shown.rows, places.perfusion.to_dict("records"), strict=True)
     ]
     headings = (("p", False), ("p, independent", False), ("p between centres", False))

@@ -44,16 +44,26 @@ def robustness_section(regions: RegionAnalysis) -> Section:
             for row in survived.to_dict("records")
         ]
         sentences.append(f"How much clustering the findings survive: {listed(words)}.")
-        hanging = regions.influence[regions.influence["hangs_on_patient"].astype(bool)]
-        names = [str(name) for name in hanging["region"]]
-        sentences.append(
-            f"Significant only with one single patient: {listed(names)}."
-            if names
-            else "No finding hangs on a single patient."
-        )
+        sentences.append(single_patient_sentence(regions.influence[regions.influence["region"].isin(found)]))
     return Section(
         "robustness", "Robustness", "What the findings hang on", tuple(sentences), (), tuple(tables)
     )
+
+
+def single_patient_sentence(influence: pd.DataFrame) -> str:
+    """Say which findings hang on a single patient, and whether every patient was left out to see it.
+
+    Parameters
+    ----------
+    influence
+        Rows of the significant regions, columns of `bidsapp.statistics.influence.INFLUENCE_COLUMNS`.
+    """
+    hanging = [str(name) for name in influence.loc[influence["hangs_on_patient"].astype(bool), "region"]]
+    if hanging:
+        return f"Significant only with one single patient: {listed(hanging)}."
+    if influence["every_patient_tried"].all():
+        return "No finding hangs on a single patient."
+    return "No finding hangs on a single one of the patients who weigh most; the others were not left out."
 
 
 def _influence(influence: pd.DataFrame) -> Table:

@@ -27,7 +27,7 @@ FEW_PATIENTS = 20
 """Below this effective number of patients the ICC is measured about the null hypothesis: it errs upwards."""
 
 _LARGEST_ICC = 0.99
-_ICC_GRID = np.concatenate([[0.0], np.geomspace(0.005, 0.95, 40)])
+ICC_GRID = np.concatenate([[0.0], np.geomspace(0.005, 0.95, 40)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +112,31 @@ def pair_iccs(
     counts: Int64[np.ndarray, "n r"], fractions: Float64[np.ndarray, " r"]
 ) -> tuple[Float64[np.ndarray, " r"], float]:
     """Estimate the ICC of each region, at least the pooled one, and the pooled one: `estimate_clustering`."""
+    own, pooled = iccs_of_terms(pair_terms(counts).sum(axis=1), fractions)
+    return own, float(pooled[0])
+
+
+def pair_terms(counts: Int64[np.ndarray, "n r"]) -> Int64[np.ndarray, "3 n r"]:
+    """Give what each patient adds to the three sums that `iccs_of_terms` needs.
+
+    Lesions in the region; ordered pairs of lesions that both lie there; pairs whose first lies there.
+    """
     sizes = counts.sum(axis=1, keepdims=True)
-    n_lesions, squares = float(sizes.sum()), float((sizes**2).sum())
-    share = fractions
-    if effective_patients(sizes[:, 0]) >= FEW_PATIENTS:
-        share = counts.sum(axis=0) / n_lesions
-    apart = (counts - sizes * share) ** 2 - counts * (1 - share) ** 2 - (sizes - counts) * share**2
-    products = apart.sum(axis=0)
-    scale = share * (1 - share) * (squares - n_lesions)
-    pooled = _as_icc(products.sum(), scale.sum())
-    return np.array([max(pooled, _as_icc(*pair)) for pair in zip(products, scale, strict=True)]), pooled
+    return np.stack([counts, counts * (counts - 1), counts * (sizes - 1)])
+
+
+def iccs_of_terms(
+    sums: Int64[np.ndarray, "3 *k r"], fractions: Float64[np.ndarray, " r"]
+) -> tuple[Float64[np.ndarray, "*k r"], Float64[np.ndarray, "*k 1"]]:
+    """Estimate the ICCs of `pair_iccs` for one cohort or many, each given by its sums of `pair_terms`."""
+    inside, alike, mixed = sums
+    n_lesions, pairs = inside.sum(axis=-1, keepdims=True), mixed.sum(axis=-1, keepdims=True)
+    is_small = n_lesions**2 < FEW_PATIENTS * (pairs + n_lesions)
+    share = np.where(is_small, fractions, inside / np.maximum(n_lesions, 1))
+    products = alike - 2 * share * mixed + share**2 * pairs
+    scale = share * (1 - share) * pairs
+    pooled = _as_icc(products.sum(axis=-1, keepdims=True), scale.sum(axis=-1, keepdims=True))
+    return np.maximum(pooled, _as_icc(products, scale)), pooled
 
 
 def estimate_design_effects(
@@ -154,13 +169,13 @@ def null_iccs(
     """
     logs = _null_likelihoods(counts, fractions)
     possible = (fractions > 0) & (fractions < 1)
-    return np.where(possible, _ICC_GRID[logs.argmax(axis=0)], 0.0)
+    return np.where(possible, ICC_GRID[logs.argmax(axis=0)], 0.0)
 
 
 def pooled_null_icc(counts: Int64[np.ndarray, "n r"], fractions: Float64[np.ndarray, " r"]) -> float:
     """Find the one ICC of highest likelihood over all regions, their shares being `fractions`."""
     possible = (fractions > 0) & (fractions < 1)
-    return float(_ICC_GRID[_null_likelihoods(counts, fractions)[:, possible].sum(axis=1).argmax()])
+    return float(ICC_GRID[_null_likelihoods(counts, fractions)[:, possible].sum(axis=1).argmax()])
 
 
 def _null_likelihoods(
@@ -169,7 +184,7 @@ def _null_likelihoods(
     """Log likelihood of each ICC of the grid; 0 throughout if no patient has two lesions."""
     several = counts[counts.sum(axis=1) > 1]
     if not len(several):
-        return np.zeros((len(_ICC_GRID), len(fractions)))
+        return np.zeros((len(ICC_GRID), len(fractions)))
     kinds = [
         np.unique(np.stack([several.sum(axis=1), column]), axis=1, return_counts=True) for column in several.T
     ]
@@ -178,9 +193,16 @@ def _null_likelihoods(
     repeats = np.concatenate([repeats for _, repeats in kinds])
     possible = (fractions > 0) & (fractions < 1)
     share = np.repeat(np.where(possible, fractions, 0.5), lengths)
-    strength = 1 / np.maximum(_ICC_GRID, 1e-6)[:, None] - 1
-    logs = betabinom.logpmf(inside, size, share * strength, (1 - share) * strength) * repeats
+    logs = patient_likelihoods(inside, size, share) * repeats
     return np.asarray(np.add.reduceat(logs, np.cumsum(lengths) - lengths, axis=1))
+
+
+def patient_likelihoods(
+    inside: Int64[np.ndarray, " n"], sizes: Int64[np.ndarray, " n"], shares: Float64[np.ndarray, " n"]
+) -> Float64[np.ndarray, "g n"]:
+    """Log likelihood of each ICC of `ICC_GRID` (rows) for each patient (columns)."""
+    strength = 1 / np.maximum(ICC_GRID, 1e-6)[:, None] - 1
+    return np.asarray(betabinom.logpmf(inside, sizes, shares * strength, (1 - shares) * strength))
 
 
 def region_p_values(
@@ -359,5 +381,7 @@ def _inflation(sizes: Int64[np.ndarray, " n"]) -> float:
     return max(float((sizes**2).sum()) / n_lesions - 1, 0.0) if n_lesions else 0.0
 
 
-def _as_icc(products: float, scale: float) -> float:
-    return float(np.clip(products / scale, 0.0, _LARGEST_ICC)) if scale > 0 else 0.0
+def _as_icc(
+    products: Float64[np.ndarray, "*k"], scale: Float64[np.ndarray, "*k"]
+) -> Float64[np.ndarray, "*k"]:
+    return np.clip(products / np.where(scale > 0, scale, np.inf), 0.0, _LARGEST_ICC)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from bidsapp.statistics.clustered import clustered_table
+from bidsapp.statistics.left_out import least_significant_without
 from bidsapp.statistics.regions import PAPER, RegionSettings
 
 WITHOUT_CENTRE_COLUMNS: Mapping[str, str] = MappingProxyType(
@@ -25,7 +26,8 @@ WITHOUT_CENTRE_COLUMNS: Mapping[str, str] = MappingProxyType(
 INFLUENCE_COLUMNS: Mapping[str, str] = MappingProxyType(
     {
         "region": "Region, left and right merged.",
-        "patient": "Patient without whom the region's lesions deviate least from the expected number.",
+        "patient": "If the region is significant, the patient without whom the p-value is largest; if not, "
+        "the one without whom its lesions deviate least from the expected number.",
         "n_patient_inside": "Lesions of this patient in the region.",
         "n_patient": "Lesions of this patient in all regions.",
         "ratio": "Measured / expected with all patients.",
@@ -33,6 +35,8 @@ INFLUENCE_COLUMNS: Mapping[str, str] = MappingProxyType(
         "clustered_bonferroni_p_value": "p-value with all patients, lesions of a patient kept together.",
         "p_value_without": "The same without this patient.",
         "hangs_on_patient": "Whether the region is significant only with this patient.",
+        "every_patient_tried": "Whether p_value_without is the largest of all patients; no: of those without "
+        "whom a normal approximation is least significant, or the region is not significant.",
         "reason": "Why there are no numbers; n/a if there are.",
     }
 )
@@ -81,8 +85,10 @@ def without_each_centre(
 def most_influential_patients(
     counts: pd.DataFrame, fractions: pd.Series, settings: RegionSettings = PAPER
 ) -> pd.DataFrame:
-    """Find for each region the patient on whom its deviation hangs most, and test without that patient.
+    """Find for each region the patient on whom it hangs most, and test without that patient.
 
+    For a significant region that is the patient without whom its p-value is largest
+    (`bidsapp.statistics.left_out`); for another, the one without whom it deviates least, which is quicker.
     Null hypothesis and correction as in `bidsapp.statistics.clustered.clustered_table`.
 
     Parameters
@@ -101,16 +107,21 @@ def most_influential_patients(
     """
     whole = clustered_table(counts, fractions, settings).set_index("region")
     values = counts.to_numpy(np.int64)
+    shares = fractions.loc[counts.columns].to_numpy(np.float64)
     sizes = values.sum(axis=1)
     tables: dict[int, pd.DataFrame] = {}
     rows = []
     for column, region in enumerate(counts.columns):
         row: dict[str, object] = dict.fromkeys(INFLUENCE_COLUMNS, np.nan)
         reason = str(whole.loc[region, "clustered_reason"]) or ("" if len(counts) > 1 else "one patient")
-        row |= {"region": region, "patient": None, "hangs_on_patient": False, "reason": reason}
+        row |= {"region": region, "patient": None, "reason": reason}
+        row |= {"hangs_on_patient": False, "every_patient_tried": False}
         if not reason:
-            fraction, inside = float(fractions[region]), values[:, column]
-            place = _heaviest(inside, sizes, fraction)
+            fraction, inside = float(shares[column]), values[:, column]
+            if whole.loc[region, "clustered_significant"]:
+                place, row["every_patient_tried"] = least_significant_without(values, shares, column)
+            else:
+                place = _heaviest(inside, sizes, fraction)
             if place not in tables:
                 kept = counts.drop(index=counts.index[place])
                 tables[place] = clustered_table(kept, fractions, settings).set_index("region")

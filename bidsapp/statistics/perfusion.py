@@ -33,7 +33,8 @@ PERFUSION_COLUMNS: Mapping[str, str] = MappingProxyType(
         "independent_p_value": "Two-sided rank p-value of the mean, every lesion independent.",
         "p_value": "Two-sided rank p-value of the mean, patients kept together.",
         "centres_p_value": "Kruskal-Wallis between centres, patients moved between them at random.",
-        "reason": "Why something is missing; n/a if nothing is.",
+        "centres_reason": "Why there is no p-value between centres; n/a if there is.",
+        "reason": "Why something else is missing; n/a if nothing is.",
     }
 )
 
@@ -105,7 +106,8 @@ def perfusion_table(
         row = {"quantity": quantity, "n_missing": int((~known).sum())}
         row |= _against_chance(values[known], chance, patients, rng, n_sets)
         centres = compare_sites(lesions, quantity, rng)
-        rows.append(row | {"centres_p_value": _number(centres.permutation_p_value)})
+        row |= {"centres_p_value": _number(centres.permutation_p_value), "centres_reason": centres.reason}
+        rows.append(row)
     return pd.DataFrame(rows).reindex(columns=list(PERFUSION_COLUMNS))
 
 

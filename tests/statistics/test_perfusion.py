@@ -74,6 +74,17 @@ def test_hardly_any_lesions_give_a_reason(n_lesions: int, reason: str) -> None:
     assert found["p_value"].isna().all()
 
 
+def test_centres_that_cannot_be_compared_have_a_reason_of_their_own() -> None:
+    rng = np.random.default_rng(6)
+    table, bins = lesions(rng, 30, 0.5)
+    compared = perfusion_table(table, balls(rng), bins, rng, n_sets=19)
+    assert (compared["centres_reason"] == "").all()
+    alone = perfusion_table(table.assign(site="a"), balls(rng), bins, rng, n_sets=19)
+    assert alone["centres_p_value"].isna().all()
+    assert (alone["centres_reason"] == "fewer than two groups have lesions").all()
+    assert alone["reason"].isna().all()
+
+
 def test_one_lesion_has_a_rank() -> None:
     rng = np.random.default_rng(4)
     table, bins = lesions(rng, 1, 0.5)
