@@ -27,7 +27,7 @@ from bidsapp.errors import MetsAtlasError, ReadWriteError
 from bidsapp.group import run_group
 from bidsapp.lesions.junction import surface_distances_mm
 from bidsapp.lesions.table import LESION_COLUMNS
-from bidsapp.settings import RunSettings, Selection
+from bidsapp.settings import GroupSettings, RunSettings, Selection
 
 NAME = "group_scale"
 SIZES = ((1250, 6250), (2500, 12_500), (5000, 25_000))
@@ -84,10 +84,13 @@ def measure(n_patients: int, n_lesions: int) -> dict[str, float]:
 def measure_one(folder: Path, result: Path) -> None:
     """Run the group without maps and keep seconds and the largest memory of this process."""
     settings = RunSettings(
-        selection=Selection(bids_dir=folder / "bids"), output_dir=folder / "out", work_dir=folder
+        selection=Selection(bids_dir=folder / "bids"),
+        output_dir=folder / "out",
+        work_dir=folder,
+        group=GroupSettings(maps=False),
     )
     start, start_cpu = time.perf_counter(), time.process_time()
-    run_group(settings, with_maps=False)
+    run_group(settings)
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - start_cpu
     peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     save_json({"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_gib": peak_gib}, result)

@@ -120,6 +120,11 @@ def _add_group(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="lesion masks aligned to the atlas already; the participant level is not needed",
     )
+    add(
+        *("--no-maps", "--no_maps"),
+        action="store_true",
+        help="tables and page only: no patient's mask is read, which is quicker; not with --contrast",
+    )
 
 
 def _add_computing(parser: argparse.ArgumentParser) -> None:

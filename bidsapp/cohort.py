@@ -1,6 +1,7 @@
 """Which patients the cohort has, which scan stands for each, and what the participant level found in it."""
 
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +11,15 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool
+from pandas.errors import ParserWarning
 
 from bidsapp.atlas.pack import AtlasPack
 from bidsapp.atlas_space import read_atlas_space_lesions
 from bidsapp.bids.atlas_space import load_atlas_space_mask
 from bidsapp.bids.find import find_participants
-from bidsapp.bids.names import Kind, find_outputs, output_path, parse_scan
+from bidsapp.bids.names import Kind, find_outputs, output_path, parse_scan, sidecar_path
 from bidsapp.bids.save import load_table
+from bidsapp.bids.sidecars import read_json
 from bidsapp.errors import DataError, MissingInputError
 from bidsapp.geometry.space import Space
 from bidsapp.images.nifti import read_labels
@@ -75,7 +78,7 @@ class Patient:
     reason: str = ""
 
 
-def find_patients(settings: RunSettings, atlas_name: str) -> tuple[list[Patient], list[str]]:
+def find_patients(settings: RunSettings, atlas: AtlasPack) -> tuple[list[Patient], list[str]]:
     """List the patients of the dataset and choose the scans of each: a patient counts once.
 
     A patient was processed if there is a lesion table. The first or last session with lesions is taken, or
@@ -85,12 +88,17 @@ def find_patients(settings: RunSettings, atlas_name: str) -> tuple[list[Patient]
     ------
     MissingInputError
         If there is no lesion table at all, or a participant asked for is not in the dataset.
+    DataError
+        If a table was made by another version, or with other files of an atlas of the same name.
     """
     output_dir, sessions = settings.output_dir, settings.selection.sessions
     tables: dict[str, list[tuple[Mapping[str, str], Path]]] = {}
-    for path in find_outputs(output_dir, Kind.LESION_METRICS, atlas_name):
+    for path in find_outputs(output_dir, Kind.LESION_METRICS, atlas.name):
         subject, entities = parse_scan(path)
         if not sessions or entities.get("ses") in {label.removeprefix("ses-") for label in sessions}:
+            _require_same_atlas(
+                output_path(output_dir, subject, entities, Kind.WARPED_T1W, atlas.name), atlas
+            )
             tables.setdefault(subject, []).append((entities, path))
     if not tables:
         raise MissingInputError(
@@ -110,7 +118,7 @@ def find_patients(settings: RunSettings, atlas_name: str) -> tuple[list[Patient]
             _Scan(
                 entities,
                 _read_lesions(path),
-                output_path(output_dir, subject, entities, Kind.LESION_MASK, atlas_name),
+                output_path(output_dir, subject, entities, Kind.LESION_MASK, atlas.name),
             )
             for entities, path in tables[subject]
         ]
@@ -135,7 +143,11 @@ def read_participants(bids_dir: Path) -> pd.DataFrame | None:
     if not path.is_file():
         return None
     try:
-        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ParserWarning)  # a tab too many at the end of each line
+            table = pd.read_csv(
+                path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False
+            )
     except (ValueError, OSError) as error:
         raise DataError(f"{path} must be a table separated by tabs ({error}): mend it") from error
     if "participant_id" not in table.columns:
@@ -332,6 +344,20 @@ def _in_time(scan: _Scan) -> tuple[list[tuple[bool, int, str]], str]:
     """Sort by session, numbers by their value, then by name."""
     parts = re.findall(r"\d+|\D+", scan.entities.get("ses", ""))
     return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts], scan.mask.name
+
+
+def _require_same_atlas(warped_t1w: Path, atlas: AtlasPack) -> None:
+    """Refuse a scan whose places were read from other labels or maps than those the group is tested on."""
+    path = sidecar_path(warped_t1w)
+    made_with = read_json(path).get("AtlasChecksums") if path.is_file() else None
+    if not isinstance(made_with, dict) or made_with == dict(atlas.checksums):
+        return
+    names = {*made_with, *atlas.checksums}
+    differing = sorted(name for name in names if made_with.get(name) != atlas.checksums.get(name))
+    raise DataError(
+        f"all scans must be aligned to the files the atlas {atlas.name} has now, got others in {path} "
+        f"({', '.join(differing)}): run the participant level again, or give the atlas a name of its own"
+    )
 
 
 def _read_lesions(path: Path) -> pd.DataFrame:

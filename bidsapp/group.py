@@ -53,6 +53,11 @@ SESSIONS = {
     "all": "Of patients with several sessions, the lesions of all count, as one patient's.",
 }
 
+NO_MAPS = "Maps were not asked for (--no-maps): how many patients have a lesion at a place is not shown."
+
+MAPS = {"frequency": "probseg", "difference": "statmap", "logp": "statmap"}
+"""What a map of the group holds, and the suffix of its file."""
+
 
 @dataclass(frozen=True)
 class Cohort:
@@ -83,15 +88,13 @@ class Cohort:
     notes: tuple[str, ...]
 
 
-def run_group(settings: RunSettings, *, with_maps: bool = True) -> Path:
+def run_group(settings: RunSettings) -> Path:
     """Analyse where the lesions of all patients sit, and write tables, maps and page.
 
     Parameters
     ----------
     settings
         Of the run: where the participant level wrote its results, the raw dataset, the atlas, the seed.
-    with_maps
-        Read every patient's mask for the frequency map.
 
     Returns
     -------
@@ -107,11 +110,10 @@ def run_group(settings: RunSettings, *, with_maps: bool = True) -> Path:
         or group that was named is not there.
     """
     atlas = load_pack(settings.atlas) if settings.atlas else load_builtin()
-    cohort = gather_and_test(settings, atlas, with_maps=with_maps)
+    cohort = gather_and_test(settings, atlas)
     origin = provenance(settings, atlas)
     save_numbers(cohort, settings, origin)
-    if cohort.n_patients is not None:
-        save_maps(cohort, cohort.n_patients, settings, atlas)
+    save_maps(cohort, settings, atlas)
     report = group_report_path(settings.output_dir)
     write_group_report(group_page(cohort, settings, atlas, origin), report)
     logger.info(
@@ -120,7 +122,7 @@ def run_group(settings: RunSettings, *, with_maps: bool = True) -> Path:
     return report
 
 
-def gather_and_test(settings: RunSettings, atlas: AtlasPack, *, with_maps: bool) -> Cohort:
+def gather_and_test(settings: RunSettings, atlas: AtlasPack) -> Cohort:
     """Read what the group is made of, and ask every question."""
     seed = settings.random_seed
     participants = read_participants(settings.selection.bids_dir)
@@ -131,7 +133,7 @@ def gather_and_test(settings: RunSettings, atlas: AtlasPack, *, with_maps: bool)
         patients, notes = find_patients_in_atlas_space(settings, folder, atlas)
         read_mask: MaskReader = partial(read_atlas_space_mask, atlas)
     else:
-        patients, notes = find_patients(settings, atlas.name)
+        patients, notes = find_patients(settings, atlas)
         read_mask = partial(read_own_mask, atlas.template.space)
     lesions = assigned_regions(gather_lesions(patients, sites), settings.group.off_structure)
     regions = analyse_regions(lesions, region_volumes(atlas.labels), seed=seed)
@@ -146,6 +148,7 @@ def gather_and_test(settings: RunSettings, atlas: AtlasPack, *, with_maps: bool)
         is_first = np.array([groups[each.subject] for each in used], dtype=bool)
         contrast = analyse_contrast(settings.group.contrast, masks, is_first, atlas.template.space, seed=seed)
     notes = [*_session_note(patients, settings), *notes, *site_notes, *few_patients(regions.strata[COMBINED])]
+    with_maps = settings.group.maps
     return Cohort(
         patients=describe_patients(patients, sites, settings.output_dir, atlas.name),
         lesions=lesions[list(GROUP_LESION_COLUMNS)],
@@ -153,7 +156,7 @@ def gather_and_test(settings: RunSettings, atlas: AtlasPack, *, with_maps: bool)
         regions=regions,
         places=places,
         contrast=contrast,
-        notes=(*notes, *places.skipped),
+        notes=(*notes, *([] if with_maps else [NO_MAPS]), *places.skipped),
     )
 
 
@@ -219,33 +222,40 @@ def save_numbers(cohort: Cohort, settings: RunSettings, origin: Mapping[str, str
     save_json(summary, group_path(output_dir, "summary").with_suffix(".json"))
 
 
-def save_maps(cohort: Cohort, n_patients: Volume, settings: RunSettings, atlas: AtlasPack) -> None:
-    """Write the share of patients with a lesion at each voxel, and the two maps of a contrast."""
-    n_used = int((cohort.patients["status"] == "used").sum())
-    space, origin = n_patients.space, provenance(settings, atlas)
-    share = Volume((n_patients.data / max(n_used, 1)).astype(np.float32), space)
-    words = (
-        f"Share of the {n_used} patients with a lesion at this voxel; each counts once, those without "
-        "lesions included."
-    )
-    maps = [(share, "frequency", "probseg", words)]
+def save_maps(cohort: Cohort, settings: RunSettings, atlas: AtlasPack) -> None:
+    """Write the maps of the group; those of an earlier run that this one does not make are removed."""
+    origin, made = provenance(settings, atlas), _maps(cohort)
+    for quantity, suffix in MAPS.items():
+        path = group_map_path(settings.output_dir, atlas.name, quantity, suffix)
+        if quantity in made:
+            volume, words = made[quantity]
+            sidecar = group_map_sidecar(words, atlas.name, volume.space) | {"Provenance": origin}
+            save_volume(volume, path, sidecar)
+        else:
+            path.unlink(missing_ok=True)
+            sidecar_path(path).unlink(missing_ok=True)
+
+
+def _maps(cohort: Cohort) -> dict[str, tuple[Volume, str]]:
+    """Give the share of patients with a lesion at each voxel, and the two maps of a contrast, in words."""
+    maps: dict[str, tuple[Volume, str]] = {}
+    if cohort.n_patients is not None:
+        n_used = int((cohort.patients["status"] == "used").sum())
+        share = (cohort.n_patients.data / max(n_used, 1)).astype(np.float32)
+        words = (
+            f"Share of the {n_used} patients with a lesion at this voxel; each counts once, those without "
+            "lesions included."
+        )
+        maps["frequency"] = Volume(share, cohort.n_patients.space), words
     contrast = cohort.contrast
     if contrast and contrast.difference and contrast.log_p:
         first, second = contrast.contrast.first, contrast.contrast.second
         where = f"0 where fewer than {contrast.fewest_patients} patients have a lesion"
         words = f"Share of patients with a lesion here, {first} less {second}; {where}."
-        maps.append((contrast.difference, "difference", "statmap", words))
+        maps["difference"] = contrast.difference, words
         words = f"-log10 of the p-value of {first} against {second}, corrected for all voxels; {where}."
-        maps.append((contrast.log_p, "logp", "statmap", words))
-    for quantity in ("difference", "logp"):
-        if quantity not in [each[1] for each in maps]:
-            path = group_map_path(settings.output_dir, atlas.name, quantity, "statmap")
-            path.unlink(missing_ok=True)
-            sidecar_path(path).unlink(missing_ok=True)
-    for volume, quantity, suffix, description in maps:
-        path = group_map_path(settings.output_dir, atlas.name, quantity, suffix)
-        sidecar = group_map_sidecar(description, atlas.name, space) | {"Provenance": origin}
-        save_volume(volume, path, sidecar)
+        maps["logp"] = contrast.log_p, words
+    return maps
 
 
 def group_page(
@@ -278,6 +288,9 @@ def group_page(
             "atlas": atlas.name,
             "alpha": PAPER.alpha,
             "minimum_count": PAPER.minimum_count,
+            "off_structure": settings.group.off_structure,
+            "lesions_in_atlas_space": settings.group.lesions_in_atlas_space is not None,
+            "maps": settings.group.maps,
         },
         provenance=origin,
     )

@@ -15,7 +15,7 @@ from bidsapp.atlas.builtin import load_builtin
 from bidsapp.atlas.pack import AtlasPack, load_pack
 from bidsapp.bids.completion import withdraw
 from bidsapp.bids.description import app_version, image_sidecar, is_virtual, write_dataset_files
-from bidsapp.bids.find import SubjectFiles
+from bidsapp.bids.find import SubjectFiles, file_warnings
 from bidsapp.bids.load import LoadedSubject, load_subject
 from bidsapp.bids.names import Kind, LogKind, bids_uri, log_path, output_path, scan_name
 from bidsapp.bids.save import (
@@ -204,7 +204,7 @@ def save_images(
         write_dataset_files(selection.bids_dir, output_dir, selection.derivatives)
     name, onto = atlas.name, atlas.template.space
     virtual = {"Virtual": True} if is_virtual(selection.bids_dir) else {}
-    handling = _lesion_handling(job)
+    origin = {"LesionHandling": _lesion_handling(job), "AtlasChecksums": dict(atlas.checksums)}
 
     def note(kind: Kind) -> dict[str, object]:
         used = [job.files.t1w]
@@ -213,7 +213,7 @@ def save_images(
         elif "LESION" in kind.name and job.files.lesion_mask:
             used = [job.files.lesion_mask]
         sources = [_source(job, path) for path in used]
-        return {**image_sidecar(kind, name, onto, sources), **virtual, "LesionHandling": handling}
+        return {**image_sidecar(kind, name, onto, sources), **virtual, **origin}
 
     save_volume(warped.t1w, _path(job, Kind.WARPED_T1W, name), note(Kind.WARPED_T1W))
     save_structures(warped.labels, _path(job, Kind.STRUCTURES, name), note(Kind.STRUCTURES))
@@ -334,7 +334,7 @@ def draw_page(
         summary=_summary(saved(Kind.REGISTRATION_METRICS)),
         lesions=saved(Kind.LESION_METRICS),
         convergence=saved(Kind.CONVERGENCE_METRICS),
-        warnings=subject.warnings,
+        warnings=(*subject.warnings, *file_warnings(job.files.notes)),
         methods=story.methods,
         provenance=story.provenance,
         displacement_mm=alignment.displacement,

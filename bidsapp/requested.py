@@ -88,6 +88,7 @@ def _shard(text: str, environment: Mapping[str, str]) -> tuple[int, int]:
         names = (
             "SLURM_ARRAY_TASK_ID",
             "SLURM_ARRAY_TASK_MIN",
+            "SLURM_ARRAY_TASK_MAX",
             "SLURM_ARRAY_TASK_STEP",
             "SLURM_ARRAY_TASK_COUNT",
         )
@@ -95,9 +96,14 @@ def _shard(text: str, environment: Mapping[str, str]) -> tuple[int, int]:
         if not all(value.isdecimal() for value in found):
             raise UsageError(
                 f"--shard slurm must run in a job array (sbatch --array), got {names[0]}={found[0]!r} and "
-                f"{names[3]}={found[3]!r}: write --shard I/N"
+                f"{names[4]}={found[4]!r}: write --shard I/N"
             )
-        task, first, step, count = (int(value) for value in found)
+        task, first, last, step, count = (int(value) for value in found)
+        if (last - first) // step + 1 != count:
+            raise UsageError(
+                f"--shard slurm must run in an array without gaps, got {count} tasks from {first} to {last}: "
+                "submit the whole array again (what is done is skipped), or write --shard I/N"
+            )
         return (task - first) // step + 1, count
     numbers = [int(part) if part.isdecimal() else 0 for part in text.split("/")]
     if len(numbers) != 2 or not 1 <= numbers[0] <= numbers[1]:
@@ -127,6 +133,7 @@ def _group_settings(arguments: argparse.Namespace) -> GroupSettings:
         off_structure=arguments.off_structure,
         contrast=arguments.contrast,
         lesions_in_atlas_space=_existing_folder(folder, "the lesions in atlas space") if folder else None,
+        maps=not arguments.no_maps,
     )
 
 

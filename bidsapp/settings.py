@@ -203,6 +203,13 @@ class GroupSettings:
         Two groups to compare voxel by voxel, or None.
     lesions_in_atlas_space
         Folder of lesion masks that lie in the atlas already, instead of the participant level's results.
+    maps
+        Read every patient's mask for the frequency map.
+
+    Raises
+    ------
+    UsageError
+        If a contrast is wanted without maps.
     """
 
     preset: str = "clustered"
@@ -211,6 +218,14 @@ class GroupSettings:
     off_structure: str = "exclude"
     contrast: Contrast | None = None
     lesions_in_atlas_space: Path | None = None
+    maps: bool = True
+
+    def __post_init__(self) -> None:
+        if self.contrast and not self.maps:
+            raise UsageError(
+                "a contrast compares patients voxel by voxel and needs maps, got --contrast with --no-maps: "
+                "leave one of them out"
+            )
 
 
 _LOW_MEMORY_FIELD_MM = 1.2

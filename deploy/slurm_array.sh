@@ -17,6 +17,10 @@ METSATLAS="${METSATLAS:-apptainer run --cleanenv --containall --bind $BIDS,$OUT 
 mkdir -p "$OUT"
 shard=()
 if [ "$LEVEL" = participant ]; then
+  if [ "$((SLURM_ARRAY_TASK_MAX - SLURM_ARRAY_TASK_MIN + 1))" != "$SLURM_ARRAY_TASK_COUNT" ]; then
+    echo "the array must have no gaps: submit the whole array again, what is done is skipped" >&2
+    exit 64
+  fi
   shard=(--shard "$((SLURM_ARRAY_TASK_ID - SLURM_ARRAY_TASK_MIN + 1))/$SLURM_ARRAY_TASK_COUNT")
 fi
 # not quoted: it is a command with its arguments

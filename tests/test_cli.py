@@ -415,10 +415,20 @@ def test_a_shard_beyond_the_participants_has_nothing_to_do(main: Main, worked: l
 def test_a_task_of_a_job_array_takes_its_share_wherever_the_numbers_start(
     main: Main, worked: list[ParticipantJob]
 ) -> None:
-    for name, value in (("ID", "14"), ("MIN", "10"), ("STEP", "4"), ("COUNT", "2")):
+    for name, value in (("ID", "14"), ("MIN", "10"), ("MAX", "14"), ("STEP", "4"), ("COUNT", "2")):
         os.environ[f"SLURM_ARRAY_TASK_{name}"] = value
     assert main("--shard", "slurm") == 0
     assert [job.files.subject for job in worked] == ["02"]
+
+
+def test_a_job_array_with_gaps_would_leave_participants_out_and_is_refused(
+    main: Main, worked: list[ParticipantJob], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (("ID", "7"), ("MIN", "3"), ("MAX", "7"), ("STEP", "1"), ("COUNT", "2")):
+        os.environ[f"SLURM_ARRAY_TASK_{name}"] = value
+    assert main("--shard", "slurm") == 64
+    assert "without gaps, got 2 tasks from 3 to 7" in capsys.readouterr().err
+    assert worked == []
 
 
 @pytest.mark.parametrize("text", ["{", "[1, 2]", '{"t1w": "01"}'])

@@ -23,7 +23,7 @@ from bidsapp.group import run_group
 from bidsapp.images.nifti import read_volume
 from bidsapp.images.volume import Volume
 from bidsapp.lesions.table import LESION_COLUMNS, empty_lesion_table
-from bidsapp.reports.group import write_group_report
+from bidsapp.reports.group import GroupPage, write_group_report
 from bidsapp.settings import Contrast, GroupSettings, RunSettings, Selection
 
 ATLAS = "TESTATLAS"
@@ -381,6 +381,24 @@ def test_a_table_of_another_version_is_refused(cohort: Cohort) -> None:
         run_group(settings)
 
 
+def test_scans_aligned_to_other_files_of_an_atlas_of_the_same_name_are_refused(cohort: Cohort) -> None:
+    """Labels were mended, or a map of territories added, after the participant level had read the places."""
+    settings, atlas = cohort({"01": [1], "02": [3]}, SITES), toy_atlas()
+    path = output_path(settings.output_dir, "02", {}, Kind.WARPED_T1W, ATLAS)
+    save_volume(atlas.template, path, {"AtlasChecksums": dict(atlas.checksums)})
+    run_group(settings)
+    others = {**atlas.checksums, "territories.nii.gz": "0" * 64}
+    save_volume(atlas.template, path, {"AtlasChecksums": others})
+    with pytest.raises(DataError, match=r"has now, got others in .*sub-02.*territories.nii.gz"):
+        run_group(settings)
+
+
+def test_a_tab_too_many_at_the_end_of_each_line_loses_no_centre(cohort: Cohort) -> None:
+    settings = cohort({"01": [1], "02": [3]}, "participant_id\tsite\nsub-01\tA\t\nsub-02\tB\t\n")
+    run_group(settings)
+    assert table_of(settings, "patients")["site"].tolist() == ["A", "B"]
+
+
 def test_a_broken_participants_table_is_refused(cohort: Cohort) -> None:
     settings = cohort({"01": [1]}, "participant_id\tsite\nsub-01\tA\tB\tC\n")
     (settings.selection.bids_dir / "participants.tsv").write_bytes(b"\xff\xfe\x00\x01")
@@ -420,6 +438,26 @@ def test_lesions_outside_all_structures_may_count_for_the_nearest(cohort: Cohort
     assert regions["n_observed"].sum() == 3
     assert regions.loc[structures()[4].region, "n_observed"] == 2
     assert summary_of(settings)["choices"]["off_structure"] == "nearest"
+
+
+def test_without_maps_no_mask_is_read_and_page_and_folder_follow(
+    cohort: Cohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = cohort({"01": [1], "02": [3]}, SITES)
+    run_group(settings)
+    folder = settings.output_dir / f"tpl-{ATLAS}" / "anat"
+    assert len(list(folder.iterdir())) == 2
+    before = table_of(settings, "regions_combined")
+    for subject in ("01", "02"):
+        output_path(settings.output_dir, subject, {}, Kind.LESION_MASK, ATLAS).unlink()
+    pages: list[GroupPage] = []
+    monkeypatch.setattr(story, "write_group_report", lambda page, _: pages.append(page))
+    run_group(with_choices(settings, maps=False))
+    assert list(folder.iterdir()) == []
+    pd.testing.assert_frame_equal(table_of(settings, "regions_combined"), before)
+    assert pages[0].frequency is None
+    assert story.NO_MAPS in pages[0].warnings
+    assert pages[0].methods["maps"] is False
 
 
 def test_any_column_divides_patients_into_centres_and_an_unknown_one_is_refused(cohort: Cohort) -> None:
@@ -484,6 +522,25 @@ def test_one_patient_with_half_of_all_lesions_is_named(cohort: Cohort) -> None:
     assert influence.loc[hit, "patient"] == "00"
     assert influence.loc[hit, "n_patient_inside"] == 20
     assert any("weighs as much as" in note for note in notes_of(settings))
+
+
+def test_the_methods_are_told_where_lesions_came_from_and_how_they_were_placed(
+    cohort: Cohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = cohort({"01": [1], "02": [3]}, SITES)
+    masks = settings.output_dir / "masks"
+    for subject, index in (("01", 1), ("02", 3)):
+        mask = Volume((toy_atlas().labels.data == index).astype(np.uint8), toy_atlas().labels.space)
+        save_volume(mask, masks / f"sub-{subject}_space-{ATLAS}_label-lesion_mask.nii.gz", {})
+    told: list[tuple[object, object]] = []
+
+    def keep(page: GroupPage, _: Path) -> None:
+        told.append((page.methods["off_structure"], page.methods["lesions_in_atlas_space"]))
+
+    monkeypatch.setattr(story, "write_group_report", keep)
+    run_group(with_choices(settings, off_structure="nearest"))
+    run_group(with_choices(settings, off_structure="overlap", lesions_in_atlas_space=masks))
+    assert told == [("nearest", False), ("overlap", True)]
 
 
 def test_masks_in_atlas_space_are_analysed_without_the_participant_level(cohort: Cohort) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from bidsapp.arguments import build_parser
-from bidsapp.errors import MetsAtlasError
+from bidsapp.errors import MetsAtlasError, UsageError
 from bidsapp.requested import read_settings
 from bidsapp.settings import Contrast, GroupSettings
 
@@ -35,6 +35,14 @@ def test_every_choice_of_the_group_arrives(tmp_path: Path) -> None:
         contrast=Contrast(column="primary", first="melanoma", second="lung"),
         lesions_in_atlas_space=tmp_path / "masks",
     )
+
+
+def test_a_group_without_maps_may_be_asked_for_unless_groups_are_compared_voxel_by_voxel(
+    tmp_path: Path,
+) -> None:
+    assert read(tmp_path, "--no-maps") == GroupSettings(maps=False)
+    with pytest.raises(UsageError, match="got --contrast with --no-maps: leave one of them out"):
+        read(tmp_path, "--no-maps", "--contrast", "primary:melanoma:lung")
 
 
 @pytest.mark.parametrize(

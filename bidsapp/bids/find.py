@@ -1,5 +1,6 @@
 """Dataset folder -> SubjectFiles: which scan, which label map, which lesion mask. Knows only names."""
 
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from bidsapp.atlas.schemes import detect_scheme
 from bidsapp.bids.candidates import (
+    SCAN_SPACES,
     Candidate,
     Choice,
     choose,
@@ -21,6 +23,8 @@ from bidsapp.errors import DataError, MissingInputError, SelectionError, UsageEr
 from bidsapp.settings import Selection
 
 LABEL = re.compile(r"[0-9a-zA-Z+]+")
+
+logger = logging.getLogger(__name__)
 
 # Entities of a T1w that output names keep, in BIDS order: pybids' name and the one in file names.
 KEPT_ENTITIES = (
@@ -98,7 +102,11 @@ def find_participants(selection: Selection) -> tuple[str, ...]:
             "whether the folder is mounted"
         )
     folders = (path.name.removeprefix("sub-") for path in bids_dir.glob("sub-*") if path.is_dir())
-    present = sorted(label for label in folders if LABEL.fullmatch(label))
+    labels = sorted(folders)
+    present = [label for label in labels if LABEL.fullmatch(label)]
+    if len(present) < len(labels):
+        others = ", ".join(f"sub-{label}" for label in labels if label not in present)
+        logger.warning("left out, a label must be letters and digits only: %s: rename them", others)
     asked = sorted({_label(text, "sub-") for text in selection.participants})
     missing = [label for label in asked if label not in present]
     if missing or not present:
@@ -135,13 +143,14 @@ def find_scans(selection: Selection, participant: str) -> tuple[SubjectFiles, ..
     UsageError
         If a label or a filter is malformed.
     DataError
-        If the same T1w is there twice, as .nii and .nii.gz.
+        If the same T1w is there twice, as .nii and .nii.gz, or the results of two would have the same names.
     """
     subject = _label(participant, "sub-")
     filters = _read_filters(selection.filters)
     raw = index_participant(selection.bids_dir, subject)
     every = _t1w_files(raw, selection.bids_dir, subject)
     chosen, notes = _narrow(every, selection, filters.get("t1w", {}), subject)
+    _require_own_names(chosen)
     sessions = sorted({file.entities["session"] for file in every if "session" in file.entities})
     datasets = derivative_datasets(selection)
     supply = _gather(datasets, Dataset("raw", selection.bids_dir, is_given=False), raw, subject)
@@ -158,6 +167,18 @@ def find_scans(selection: Selection, participant: str) -> tuple[SubjectFiles, ..
         own = tuple(text for session, text in notes if session == file.entities.get("session"))
         scans.append(_describe(file, subject, label_map, mask, own))
     return _warn_of_shared(_warn_of_unused(scans, datasets, used, subject))
+
+
+def file_warnings(notes: Iterable[str]) -> tuple[str, ...]:
+    """Pick from the notes of a scan those that ask for a look.
+
+    Examples
+    --------
+    >>> file_warnings(["label map: none found", "warning: a.nii.gz serves several scans"])
+    ('a.nii.gz serves several scans',)
+    """
+    mark = "warning: "
+    return tuple(note.removeprefix(mark) for note in notes if note.startswith(mark))
 
 
 def _label(text: str, prefix: str) -> str:
@@ -192,19 +213,27 @@ def _t1w_files(raw: Iterable[BidsFile], bids_dir: Path, subject: str) -> tuple[B
         if file.entities.get("suffix") == "T1w"
         and file.entities.get("datatype") == "anat"
         and file.entities.get("part", "mag") == "mag"
+        and file.entities.get("space", SCAN_SPACES[0]) in SCAN_SPACES
     )
     if not files:
         raise MissingInputError(
             f"sub-{subject} must have a T1w scan, got none named sub-{subject}[/ses-*]/anat/*_T1w.nii.gz in "
             f"{bids_dir}: check names and folders, or leave the participant out"
         )
-    seen: dict[str, Path] = {}
-    for file in files:
-        stem = str(file.path).removesuffix(".gz").removesuffix(".nii")
-        if stem in seen:
-            raise DataError(f"{seen[stem]} and {file.path.name} are the same scan: keep one of them")
-        seen[stem] = file.path
     return files
+
+
+def _require_own_names(files: Iterable[BidsFile]) -> None:
+    """Refuse two scans whose results would have the same names."""
+    seen: dict[tuple[object, ...], Path] = {}
+    for file in files:
+        own = tuple(file.entities.get(name) for name, _ in KEPT_ENTITIES)
+        if own in seen:
+            raise DataError(
+                f"{seen[own]} and {file.path.name} are the same scan, or their results would share a name: "
+                "keep one of them, tell them apart by run-, acq- or ce-, or choose by --bids-filter-file"
+            )
+        seen[own] = file.path
 
 
 def _narrow(

@@ -90,6 +90,8 @@ def verdict_sentence(regions: pd.DataFrame, preset: str) -> str:
     more = _found(regions, above=True, column=VERDICT_COLUMNS[preset])
     fewer = _found(regions, above=False, column=VERDICT_COLUMNS[preset])
     if more.empty and fewer.empty:
+        if not was_tested(regions, preset):
+            return f"Nothing could be tested ({PRESET_WORDS[preset]})."
         return (
             "In no region did the number of lesions differ significantly from its volume's share "
             f"({PRESET_WORDS[preset]})."
@@ -104,6 +106,12 @@ def verdict_sentence(regions: pd.DataFrame, preset: str) -> str:
             else f"less often than volume explains in {_named(fewer)}"
         )
     return f"Lesions sit {', and '.join(parts)} ({PRESET_WORDS[preset]})."
+
+
+def was_tested(regions: pd.DataFrame, preset: str) -> bool:
+    """Tell whether one of the two analyses tested any region at all."""
+    tested = regions["clustered_p_value"].notna() if preset == "clustered" else regions["tested"]
+    return bool(tested.astype(bool).any())
 
 
 @dataclass(frozen=True, slots=True)

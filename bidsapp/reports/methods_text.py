@@ -312,6 +312,18 @@ def _overlap_objective(methods: Mapping[str, object], *, has_lesion: bool) -> st
     )
 
 
+_PLACES = {
+    "exclude": "A lesion belongs to the structure that holds its centre of gravity; those with the centre "
+    "outside all structures took no part in the tests of regions.",
+    "nearest": "A lesion belongs to the structure that holds its centre of gravity or, with the centre "
+    "outside all structures, to the nearest structure within 3 mm; those farther away took no part in the "
+    "tests of regions.",
+    "overlap": "A lesion belongs to the structure that holds the largest share of it; those that touch no "
+    "structure took no part in the tests of regions.",
+}
+"""Policy for lesions outside all structures to the rule that places every lesion."""
+
+
 def group_methods(methods: Mapping[str, object]) -> MethodsText:
     """Write how the cohort was analysed.
 
@@ -319,15 +331,20 @@ def group_methods(methods: Mapping[str, object]) -> MethodsText:
     ----------
     methods
         ``version`` and ``atlas`` are needed; ``alpha`` and ``minimum_count`` add their sentences.
+        ``off_structure``, "exclude" if it is not there, says which structure a lesion belongs to,
+        ``lesions_in_atlas_space``, False if not, whether another program had aligned the masks, and
+        ``maps``, True if not, whether there is a frequency map.
     """
+    atlas = f"the atlas {methods['atlas']} {_cite('fonov2011')}"
+    app = f"MetsAtlas {methods['version']} {_cite('wielenberg2026')}"
+    if methods.get("lesions_in_atlas_space", False):
+        origin = f"All patients' lesion masks lay in {atlas} already; lesions were counted there with {app}."
+    else:
+        origin = f"Lesions of all patients were carried to {atlas} with {app}."
     first = (
-        f"Lesions of all patients were carried to the atlas {methods['atlas']} {_cite('fonov2011')} with "
-        "MetsAtlas "
-        f"{methods['version']} {_cite('wielenberg2026')}. A lesion belongs to the structure that holds "
-        "its centre of "
-        "gravity; left and right structures were merged into regions. The expected number of lesions of "
-        "a region is "
-        "its share of the atlas' volume times the number of lesions with a region."
+        f"{origin} {_PLACES[str(methods.get('off_structure', 'exclude'))]} Left and right structures were "
+        "merged into regions. The expected number of lesions of a region is its share of the atlas' volume "
+        "times the number of lesions with a region."
     )
     second = (
         "Two analyses are reported side by side. The paper preset compares measured and expected counts "
@@ -342,10 +359,8 @@ def group_methods(methods: Mapping[str, object]) -> MethodsText:
         "the tests, by maximum likelihood under the null hypothesis, whichever is larger, the count of the "
         "cohort their convolution; it is corrected for every region that has a volume."
     )
-    third = (
-        "Intervals of the ratio of measured to expected are Wilson intervals. The frequency map counts "
-        "every patient "
-        "at most once per voxel."
-    )
+    third = "Intervals of the ratio of measured to expected are Wilson intervals."
+    if methods.get("maps", True):
+        third += " The frequency map counts every patient at most once per voxel."
     keys = ("wielenberg2026", "fonov2011", "ridout1999", "fischl2002", "gorgolewski2017")
     return _text((first, second, third), keys)

@@ -4,10 +4,11 @@ import pandas as pd
 
 from bidsapp.analysis.places import PlaceAnalysis
 from bidsapp.analysis.regions import RegionAnalysis
-from bidsapp.reports.cohort_words import VERDICT_COLUMNS, listed, p_phrase
+from bidsapp.reports.cohort_words import VERDICT_COLUMNS, listed, p_phrase, was_tested
 from bidsapp.reports.page import is_missing
 from bidsapp.statistics.hemispheres import HemisphereTest
 from bidsapp.statistics.heterogeneity import HeterogeneityTest
+from bidsapp.statistics.point_process import AdjustedModel
 
 LEVEL = 0.05
 """Of tests that stand alone; those of regions have the stricter level of their preset."""
@@ -28,7 +29,7 @@ def further_findings(places: PlaceAnalysis | None, preset: str) -> list[str]:
     if "territory" in places.territories:
         found.append(territory_sentence(places.territories["territory"].regions, preset))
     if not places.model.reason:
-        found.append(model_sentence(places.model.table))
+        found.append(model_sentence(places.model))
     return [sentence for sentence in found if sentence]
 
 
@@ -75,21 +76,19 @@ def distance_sentence(surface: str, table: pd.DataFrame) -> str:
 def territory_sentence(regions: pd.DataFrame, preset: str) -> str:
     """Name the arterial territories that the leading preset finds."""
     found = regions[regions[VERDICT_COLUMNS[preset]].astype(bool)].sort_values("ratio", ascending=False)
+    if found.empty and not was_tested(regions, preset):
+        return "No arterial territory could be tested."
     if found.empty:
         return "No arterial territory differs significantly from its volume's share."
     named = [f"{row['region']} (ratio {row['ratio']:.2f})" for row in found.to_dict("records")]
     return f"Arterial territories that differ from their volume's share: {listed(named)}."
 
 
-def model_sentence(table: pd.DataFrame) -> str:
-    """Name the explanations that remain when all are taken together.
-
-    Parameters
-    ----------
-    table
-        ``term``, ``compared``, ``rate_ratio``, ``holm_p_value``.
-    """
-    strong = table[table["holm_p_value"] < LEVEL]
+def model_sentence(model: AdjustedModel) -> str:
+    """Name the explanations that remain when all are taken together; none if intervals are too narrow."""
+    if model.caution:
+        return ""
+    strong = model.table[model.table["holm_p_value"] < LEVEL]
     if strong.empty:
         return "With all explanations taken together, none remains significant."
     named = [

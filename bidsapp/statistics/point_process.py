@@ -126,9 +126,10 @@ def adjusted_model(lesions: pd.DataFrame, background: pd.DataFrame, patients: pd
     enough = found.n_lesions >= FEWEST_LESIONS and found.n_background > 0
     terms = [term for name in both.columns if enough for term in _terms(name, both[name], is_lesion)]
     least = max(10, FEWEST_LESIONS * (len(terms) + 1))
-    if found.n_patients < 2 or found.n_lesions < least or not terms:
+    fewest = len(terms) + 2
+    if found.n_patients < fewest or found.n_lesions < least or not terms:
         why = f"{found.n_lesions} lesions of {found.n_patients} patients are too few for {len(terms)} terms"
-        return replace(found, reason=f"{why}: at least {least} lesions of two patients are needed")
+        return replace(found, reason=f"{why}: at least {least} lesions of {fewest} patients are needed")
     return _fit(terms, is_lesion, kept, found)
 
 

@@ -18,6 +18,8 @@ SIZE_CLASSES = ("micro", "small", "medium", "large")
 FEWEST_LESIONS, FEWEST_PATIENTS = 5, 10
 """A region is compared from so many lesions up, and a cohort from so many patients up: below that the
 robust standard errors are too small."""
+FEWEST_PATIENTS_IN_REGION = 5
+"""Where one patient has all lesions of a region, its error is not defined; where a few have, hardly."""
 
 VOLUME_COLUMNS: Mapping[str, str] = MappingProxyType(
     {
@@ -98,10 +100,10 @@ def volume_by_region(
         n_permutations=n_permutations,
     )
     table = _describe(inside, regions)
-    enough = [
-        name for name, count in zip(regions, table["n_lesions"], strict=True) if count >= FEWEST_LESIONS
-    ]
-    table["reason"] = [None if name in enough else f"fewer than {FEWEST_LESIONS} lesions" for name in regions]
+    counts = zip(table["n_lesions"], table["n_patients"], strict=True)
+    reasons = [_too_few(n_lesions, n_patients) for n_lesions, n_patients in counts]
+    enough = [name for name, reason in zip(regions, reasons, strict=True) if reason is None]
+    table["reason"] = reasons
     compared = inside[inside["region"].isin(enough)]
     reason = _why_not(compared, enough)
     if reason:
@@ -149,6 +151,14 @@ def _describe(inside: pd.DataFrame, regions: Sequence[str]) -> pd.DataFrame:
             "median_volume_mm3": by_region["native_volume_mm3"].median().reindex(rows),
         }
     )
+
+
+def _too_few(n_lesions: int, n_patients: int) -> str | None:
+    """Say why a region has no ratio; one patient's lesions alone would leave its error undefined."""
+    if n_lesions < FEWEST_LESIONS:
+        return f"fewer than {FEWEST_LESIONS} lesions"
+    too_few = n_patients < FEWEST_PATIENTS_IN_REGION
+    return f"lesions of fewer than {FEWEST_PATIENTS_IN_REGION} patients" if too_few else None
 
 
 def _why_not(compared: pd.DataFrame, enough: Sequence[str]) -> str:

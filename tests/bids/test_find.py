@@ -145,9 +145,29 @@ def test_a_filter_that_excludes_every_t1w_is_refused(dataset):
         find_scans(dataset.select(filters={"t1w": {"run": "*"}}), "01")
 
 
+def test_two_scans_whose_results_would_share_a_name_are_refused_unless_one_is_chosen(dataset):
+    dataset.touch("sub-01/anat/sub-01_desc-a_T1w.nii.gz", "sub-01/anat/sub-01_desc-b_T1w.nii.gz")
+    with pytest.raises(DataError, match="results would share a name"):
+        find_scans(dataset.select(), "01")
+    (scan,) = find_scans(dataset.select(filters={"t1w": {"desc": "a"}}), "01")
+    assert scan.t1w.name == "sub-01_desc-a_T1w.nii.gz"
+
+
+def test_an_image_that_lies_in_a_template_already_is_no_scan(dataset):
+    dataset.touch(T1W, "sub-01/anat/sub-01_space-MNI152NLin2009cAsym_res-2_desc-preproc_T1w.nii.gz")
+    (scan,) = find_scans(dataset.select(), "01")
+    assert "space-" not in scan.t1w.name
+
+
+def test_folders_with_labels_that_bids_forbids_are_named(dataset, caplog):
+    dataset.touch(T1W, "sub-02-03/anat/sub-02-03_T1w.nii.gz")
+    assert find_participants(dataset.select()) == ("01",)
+    assert "sub-02-03" in caplog.text
+
+
 def test_the_same_scan_in_two_formats_is_refused(dataset):
     dataset.touch(T1W, T1W.removesuffix(".gz"))
-    with pytest.raises(DataError, match="are the same scan: keep one"):
+    with pytest.raises(DataError, match="are the same scan, or .*keep one"):
         find_scans(dataset.select(), "01")
 
 

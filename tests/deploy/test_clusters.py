@@ -42,12 +42,22 @@ def run(command: list[str | Path], variables: dict[str, str]) -> list[str]:
 
 @pytest.mark.slow
 def test_the_job_array_shares_the_cohort_out(study: Path, tmp_path: Path) -> None:
-    array = {"SLURM_ARRAY_TASK_MIN": "1", "SLURM_ARRAY_TASK_COUNT": "2", "SLURM_CPUS_PER_TASK": "1"}
+    array = {"SLURM_ARRAY_TASK_MIN": "1", "SLURM_ARRAY_TASK_MAX": "2", "SLURM_ARRAY_TASK_COUNT": "2"}
+    array["SLURM_CPUS_PER_TASK"] = "1"
     for task in ("1", "2"):
         variables = environment(tmp_path, SLURM_ARRAY_TASK_ID=task, **array)
         lines = run(["bash", DEPLOY / "slurm_array.sh", *OPTIONS], variables)
         assert lines[-1] == "metsatlas finished: 2 ok, 0 failed, 0 skipped; exit 0"
     assert len(list((tmp_path / "out").glob("sub-*.html"))) == 4
+
+
+def test_a_job_array_with_gaps_is_refused(study: Path, tmp_path: Path) -> None:
+    array = {"SLURM_ARRAY_TASK_MIN": "3", "SLURM_ARRAY_TASK_MAX": "7", "SLURM_ARRAY_TASK_COUNT": "2"}
+    variables = environment(tmp_path, SLURM_ARRAY_TASK_ID="3", **array)
+    command = ["bash", str(DEPLOY / "slurm_array.sh")]
+    ended = subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 64
+    assert "must have no gaps" in ended.stderr
 
 
 def test_the_job_array_starts_the_image_with_both_folders(study: Path, tmp_path: Path) -> None:

@@ -40,6 +40,8 @@ def regions(**columns):
             "ratio": [2.0, 0.25, 1.0],
             "significant": [True, True, False],
             "clustered_significant": [True, False, False],
+            "clustered_p_value": [0.0001, 0.2, 0.9],
+            "tested": [True, True, False],
         }
     )
     return frame.assign(**columns)
@@ -212,6 +214,19 @@ def test_the_summary_names_only_what_survives_the_clustering():
 
 def test_the_summary_says_when_nothing_was_found():
     assert "In no region" in summary_sentence(3, 9, regions(clustered_significant=False))
+
+
+@pytest.mark.parametrize(
+    ("preset", "columns"),
+    [
+        ("clustered", {"clustered_significant": False, "clustered_p_value": np.nan}),
+        ("paper", {"significant": False, "tested": False}),
+    ],
+)
+def test_what_was_not_tested_is_not_called_no_difference(preset, columns):
+    text = summary_sentence(1, 30, regions(**columns), preset=preset)
+    assert "Nothing could be tested" in text
+    assert "In no region" not in text
 
 
 def test_findings_of_the_paper_preset_alone_become_a_caveat():

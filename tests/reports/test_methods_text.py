@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from bidsapp.reports.methods_text import participant_methods
+from bidsapp.lesions.off_structure import POLICIES
+from bidsapp.reports.methods_text import MethodsText, group_methods, participant_methods
 
 NEEDED = {"version": "0.1", "atlas": "phantom"}
 
@@ -88,3 +89,41 @@ def test_the_html_text_is_escaped_and_lists_its_references():
     assert "MetsAtlas &lt;b&gt;" in text.html
     assert "A &amp; B" in text.html
     assert text.html.count("<li>") == len(text.references)
+
+
+def formats(text: MethodsText) -> list[str]:
+    return [text.markdown, text.html, text.latex]
+
+
+@pytest.mark.parametrize(
+    ("policy", "sentence"),
+    [
+        ("exclude", "holds its centre of gravity; those with the centre outside all structures took no part"),
+        ("nearest", "with the centre outside all structures, to the nearest structure within 3 mm"),
+        ("overlap", "belongs to the structure that holds the largest share of it"),
+    ],
+)
+def test_methods_of_the_group_say_by_which_rule_a_lesion_belongs_to_a_structure(policy, sentence):
+    for text in formats(group_methods(NEEDED | {"off_structure": policy})):
+        assert sentence in text
+        assert ("centre of gravity" in text) == (policy != "overlap")
+
+
+def test_methods_of_the_group_know_every_rule():
+    for policy in POLICIES:
+        assert group_methods(NEEDED | {"off_structure": policy}).paragraphs
+
+
+def test_methods_of_the_group_claim_the_alignment_only_if_it_was_ours():
+    for text in formats(group_methods(NEEDED)):
+        assert "were carried to the atlas phantom" in text
+        assert "already" not in text
+    for text in formats(group_methods(NEEDED | {"lesions_in_atlas_space": True})):
+        assert "lesion masks lay in the atlas phantom" in text
+        assert "counted there with MetsAtlas 0.1" in text
+        assert "carried" not in text
+
+
+def test_methods_of_the_group_speak_of_the_frequency_map_only_if_there_is_one():
+    assert "frequency map" in group_methods(NEEDED).markdown
+    assert "frequency map" not in group_methods(NEEDED | {"maps": False}).markdown

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -12,6 +14,7 @@ from bidsapp.reports.plain_words import (
 )
 from bidsapp.statistics.hemispheres import HemisphereTest
 from bidsapp.statistics.heterogeneity import heterogeneity_test
+from bidsapp.statistics.point_process import AdjustedModel
 
 
 def test_sides_are_told_by_patients_where_that_was_tested():
@@ -45,12 +48,16 @@ def test_territories_follow_the_leading_preset():
             "ratio": [2.5, 0.6],
             "significant": [True, True],
             "clustered_significant": [True, False],
+            "clustered_p_value": [0.001, 0.2],
+            "tested": [True, True],
         }
     )
     assert territory_sentence(table, "clustered").endswith("share: PCA left (ratio 2.50).")
     assert territory_sentence(table, "paper").endswith("PCA left (ratio 2.50) and MCA left (ratio 0.60).")
     none = table.assign(clustered_significant=False)
     assert territory_sentence(none, "clustered").startswith("No arterial territory differs")
+    untested = none.assign(clustered_p_value=np.nan)
+    assert territory_sentence(untested, "clustered") == "No arterial territory could be tested."
 
 
 def test_only_explanations_that_survive_holm_are_named():
@@ -62,10 +69,12 @@ def test_only_explanations_that_survive_holm_are_named():
             "holm_p_value": [0.01, 0.4],
         }
     )
-    assert model_sentence(table) == (
+    model = AdjustedModel(table, 60, 30, 5000)
+    assert model_sentence(model) == (
         "With all explanations taken together, these remain: tissue: white against grey (rate ratio 2.00)."
     )
-    assert "none remains" in model_sentence(table.assign(holm_p_value=np.nan))
+    assert "none remains" in model_sentence(replace(model, table=table.assign(holm_p_value=np.nan)))
+    assert model_sentence(replace(model, caution="with 4.0 effective patients")) == ""
 
 
 def test_centres_that_disagree_are_to_be_read_one_by_one():

@@ -59,6 +59,19 @@ def test_hardly_any_lesions_give_reasons_and_no_p_value(n_lesions: int) -> None:
     assert found.kruskal.permutation_p_value is None
 
 
+def test_a_region_that_one_patient_fills_has_a_reason_and_no_ratio() -> None:
+    """The robust error of such a region is not defined: the fit failed on it, or gave noise."""
+    rng = np.random.default_rng(5)
+    subjects = np.r_[np.repeat(np.arange(15), 3), np.full(5, 99)].astype(str)
+    regions = [*(["Cortex", "White", "White"] * 15), *["Putamen"] * 5]
+    volumes = rng.lognormal(5.0, 1.0, len(subjects))
+    table = pd.DataFrame({"subject": subjects, "region": regions, "native_volume_mm3": volumes})
+    found = volume_by_region(table, REGIONS, rng, n_permutations=9).table.set_index("region")
+    assert found.loc["Putamen", "reason"] == "lesions of fewer than 5 patients"
+    assert np.isnan(found.loc["Putamen", "ratio"])
+    assert found.loc[["Cortex", "White"], "p_value"].between(0, 1).all()
+
+
 def test_few_patients_and_one_region_say_why_nothing_is_compared() -> None:
     rng = np.random.default_rng(4)
     few = volume_by_region(cohort(rng, 6), REGIONS, rng, n_permutations=9).table
