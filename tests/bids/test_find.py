@@ -167,7 +167,7 @@ def test_folders_with_labels_that_bids_forbids_are_named(dataset, caplog):
 
 def test_the_same_scan_in_two_formats_is_refused(dataset):
     dataset.touch(T1W, T1W.removesuffix(".gz"))
-    with pytest.raises(DataError, match="are the same scan, or .*keep one"):
+    with pytest.raises(DataError, match=r"are the same scan, or .*keep one"):
         find_scans(dataset.select(), "01")
 
 
