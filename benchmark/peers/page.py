@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from benchmark.figures import FIGURES, LINE_COLOUR, save_svg
 from benchmark.measure import RESULTS
@@ -78,8 +79,11 @@ def _panel(axes: Any, tools: Sequence[Mapping[str, Any]], kind: str) -> None:
         )
     axes.set_xscale("log")
     axes.set_xlabel("CPU-seconds of the registration, median (lower is better)")
-    axes.set_ylabel("Dice, mean over structures and cases (higher is better)")
-    axes.set_title(f"{KINDS[kind]}, n = {max(tool[kind]['n'] for tool in tools)}", fontsize=9, loc="left")
+    axes.set_ylabel("Dice, mean (higher is better)")
+    counts = sorted({tool[kind]["n"] for tool in tools}, reverse=True)
+    axes.set_title(f"{KINDS[kind]}, n = {' or '.join(map(str, counts))}", fontsize=9, loc="left")
+    for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        ticks(FuncFormatter(lambda seconds, _: f"{seconds:g}" if f"{seconds:g}"[0] in "125" else ""))
     axes.grid(color=LINE_COLOUR, linewidth=0.5)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
