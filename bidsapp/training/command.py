@@ -135,6 +135,7 @@ def _train(options: argparse.Namespace) -> None:
         steps=state.step,
         app_version=version("metsatlas"),
         data_licence=options.data_licence or _licence(options.bids_dir),
+        learnt_from=tuple(sorted({scan.participant or scan.name for scan in learnt})),
     )
     data = {
         "scans with label maps": sum(scan.image is not None for scan in learnt),

@@ -74,6 +74,7 @@ def _card(model: GeneralModel, plan: TrainingPlan, state: TrainingState, data: M
     )
     choices = "\n".join(f"| {name} | {value} |" for name, value in asdict(plan).items())
     used = "\n".join(f"- {what}: {count}" for what, count in data.items())
+    names = ", ".join(origin.learnt_from or ()) or "not told"
     return f"""# Model card
 
 A U-Net that sees an atlas ({origin.atlas}) and a scan, both on the atlas's grid at
@@ -89,6 +90,8 @@ those below.
 ## Data
 
 {used}
+
+Learnt from (participants, and label maps without a scan): {names}
 
 Licence of the data: {origin.data_licence}
 

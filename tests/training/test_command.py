@@ -30,6 +30,9 @@ def test_a_dataset_gives_a_model_with_curves_and_a_card(
     provenance = load_model(tmp_path / "model.safetensors").provenance
     assert (provenance.atlas, provenance.spacing_mm, provenance.steps) == ("Tiny", 8.0, 3)
     assert provenance.data_licence == "CC0"
+    assert provenance.learnt_from is not None
+    assert len(provenance.learnt_from) == 3
+    assert {"01", "02"} < set(provenance.learnt_from)
     card = (tmp_path / "README.md").read_text()
     for words in (
         *("scans with label maps: 2", "label maps without a scan: 1", "scans kept back: 1"),

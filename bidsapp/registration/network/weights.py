@@ -33,6 +33,9 @@ class Provenance:
         That trained it.
     data_licence
         Of the scans it was trained on.
+    learnt_from
+        Labels of the participants, and names of the label maps alone, that it was trained on; None: the file
+        does not tell.
 
     Raises
     ------
@@ -46,6 +49,7 @@ class Provenance:
     steps: int
     app_version: str
     data_licence: str
+    learnt_from: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.spacing_mm < 100 or self.steps < 0:
@@ -120,7 +124,10 @@ def _provenance(metadata: Mapping[str, str], path: Path) -> Provenance:
         )
     try:
         read = json.loads(metadata["provenance"])
-        return Provenance(**{**read, "spacing_mm": float(read["spacing_mm"]), "steps": int(read["steps"])})
+        numbers = {"spacing_mm": float(read["spacing_mm"]), "steps": int(read["steps"])}
+        names = read.get("learnt_from")
+        learnt_from = None if names is None else tuple(str(name) for name in names)
+        return Provenance(**{**read, **numbers, "learnt_from": learnt_from})
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"the initial model {path} must say whence it comes, but its provenance is damaged ({error}): "

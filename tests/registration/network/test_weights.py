@@ -1,5 +1,6 @@
 """Weights come back as they were, and what is damaged or foreign is refused in one sentence."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,13 @@ def test_a_network_of_other_layers_is_refused(path: Path) -> None:
     path.write_bytes(to_bytes(model))
     with pytest.raises(DataError, match=r"to_velocity.bias is \(6,\) and should be \(3,\)"):
         load_model(path)
+
+
+def test_a_model_tells_whom_it_learnt_from_and_one_that_does_not_can_still_be_read(path: Path) -> None:
+    assert load_model(path).provenance.learnt_from is None
+    told = replace(PROVENANCE, learnt_from=("oasis1000", "head-01_dseg"))
+    path.write_bytes(to_bytes(GeneralModel(VelocityNet(seed=3), told)))
+    assert load_model(path).provenance == told
 
 
 def test_weights_that_are_not_finite_are_refused(path: Path) -> None:
