@@ -3,8 +3,9 @@
 import os
 import platform
 import subprocess
+from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchmark.running import ROOT
@@ -17,7 +18,7 @@ MEASURED = ("bidsapp", "run.py", "pyproject.toml", "constraints.txt", "version",
 """What a result depends on; results, texts and figures are not among it."""
 
 
-def describe_provenance(command: str, n_runs: int = 1) -> dict[str, object]:
+def describe_provenance(command: str, n_runs: int = 1, *, commit: str | None = None) -> dict[str, object]:
     """Describe the state of code and machine at this moment.
 
     Parameters
@@ -26,16 +27,27 @@ def describe_provenance(command: str, n_runs: int = 1) -> dict[str, object]:
         What repeats the measurement.
     n_runs
         How often it was measured.
+    commit
+        Of the code, from who brought it to a machine without git; None to ask git.
     """
     return {
         "command": command,
-        "commit": _git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(_git("status", "--porcelain", "--", *MEASURED)),
+        "commit": commit or _git("rev-parse", "HEAD"),
+        "uncommitted_changes": not commit and bool(_git("status", "--porcelain", "--", *MEASURED)),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "machine": describe_machine(),
         "n_runs": n_runs,
-        "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "versions": _versions() | {"python": platform.python_version()},
     }
+
+
+def _versions() -> dict[str, str]:
+    """Read the versions of the packages that are installed as such; code that was copied here has none."""
+    found = {}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def describe_machine() -> dict[str, object]:

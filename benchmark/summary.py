@@ -75,6 +75,12 @@ _TUMOUR_METHODS: tuple[tuple[str, str], ...] = (
     ("greedy.mask", "Tumours, greedy with mask"),
     ("greedy.nomask", "Tumours, greedy without mask"),
 )
+_NETWORKS: tuple[tuple[str, str], ...] = (
+    ("general", "General model alone"),
+    ("overfitted", "Network over-fitted from the general model"),
+    ("overfitted_paper", "The same by the paper's objective"),
+    ("field", "Field over-fitted from nothing, beside them"),
+)
 
 FIGURES: tuple[Figure, ...] = (
     *(
@@ -157,6 +163,14 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "stats.group_25k.peak_gib", "The same, memory",
         "GiB", "largest.peak_gib", "largest.n_lesions", "group_scale",
+    ),
+    *(
+        Figure(f"network.{key}.dsc_mean", f"{words}: Dice, mean", "1", f"{key}.dsc_mean", f"{key}.n")
+        for key, words in _NETWORKS
+    ),
+    Figure(
+        "network.general.gain_over_affine", "General model, scans it never saw: Dice above the affine step's",
+        "1", "general.gain_over_affine", "general.n_unseen",
     ),
     Figure("demo.wall_seconds", "`make demo`, from clone to reports", "s", "run.wall_seconds", "n"),
 )  # fmt: skip

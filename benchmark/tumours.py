@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def choose(names: Sequence[str]) -> tuple[Method, ...]:
+def choose(names: Sequence[str], methods: tuple[Method, ...] = METHODS) -> tuple[Method, ...]:
     """Look methods up by name; none means all.
 
     Raises
@@ -62,11 +62,11 @@ def choose(names: Sequence[str]) -> tuple[Method, ...]:
     UsageError
         If there is no such method.
     """
-    known = {method.name: method for method in METHODS}
+    known = {method.name: method for method in methods}
     unknown = [name for name in names if name not in known]
     if unknown:
         raise UsageError(f"a method must be one of {', '.join(known)}, got {unknown[0]}")
-    return tuple(known[name] for name in names) or METHODS
+    return tuple(known[name] for name in names) or methods
 
 
 def read_rows(work: Path) -> list[Mapping[str, Any]]:

@@ -43,6 +43,8 @@ class Method:
         What its control shares with others: the alignment of the scan without tumours is made once for each.
     choices
         Of our run settings; None for other programs.
+    predicts_only
+        Whether the general model's word is taken as it is: no update follows.
     family, options
         Of another program and what its driver reads.
     """
@@ -52,6 +54,7 @@ class Method:
     uses_mask: bool
     control: str
     choices: Mapping[str, Any] | None = None
+    predicts_only: bool = False
     family: str = ""
     options: Mapping[str, object] | None = None
 
@@ -130,11 +133,17 @@ def _align(
     )
     wanted = "auto" if mask is None and run.lesion_handling == "mask" else run.lesion_handling
     guided = guide(moving.labels, mask, wanted)
-    affine = align_affine(fixed.labels, guided.labels)
-    if method is AFFINE:
+    affine = align_affine(fixed.labels, guided.labels, device=run.device)
+    if method.name == AFFINE.name:
         return still(affine, Space((2, 2, 2), fixed.labels.space.affine)), time.process_time() - started
     images = Intensities(fixed.t1w, moving.t1w, guided.lesions)
-    alignment = align_deformable(fixed.labels, guided.labels, affine, run.registration, images=images)
+    settings = run.registration
+    if method.predicts_only:
+        stages = tuple(replace(stage, iterations=0) for stage in settings.stages)
+        settings = replace(settings, stages=stages)
+    alignment = align_deformable(
+        fixed.labels, guided.labels, affine, settings, images=images, device=run.device
+    )
     return alignment, time.process_time() - started
 
 

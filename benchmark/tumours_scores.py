@@ -1,7 +1,7 @@
 """What became of each tumour, and of the tissue around it, against the same scan without tumours."""
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 from scipy.ndimage import map_coordinates
 
 from benchmark.peers.score import crop
@@ -125,15 +125,22 @@ def score_healthy(scan: TumourScan, alignment: Alignment, control: Alignment) ->
     A structure that is tumour for the most part takes no part.
     """
     box = crop(scan.case.fixed.labels)
-    onto = box.space
-    covered = alignment.resample(scan.implanted.mask, onto=onto, interpolation="nearest").data > 0
-    labels = scan.case.moving.labels
-    warped = alignment.resample(scan.tissue, onto=onto, interpolation="nearest")
-    without = control.resample(labels, onto=onto, interpolation="nearest")
-    outside = [
-        Volume(np.where(covered, 0, volume.data).astype(np.uint8), onto) for volume in (box, warped, without)
-    ]
-    healthy = voxel_counts(outside[0]) > voxel_counts(box) / 2
-    healthy[0] = False
-    with_tumours, alone = (float(np.nanmean(dice(outside[0], other)[healthy])) for other in outside[1:])
+    covered = alignment.resample(scan.implanted.mask, onto=box.space, interpolation="nearest").data > 0
+    warped = alignment.resample(scan.tissue, onto=box.space, interpolation="nearest")
+    without = control.resample(scan.case.moving.labels, onto=box.space, interpolation="nearest")
+    fixed, *others = (leave_tumours_out(labels, covered) for labels in (box, warped, without))
+    healthy = healthy_structures(fixed, box)
+    with_tumours, alone = (float(np.nanmean(dice(fixed, other)[healthy])) for other in others)
     return {"dsc_mean": with_tumours, "control_dsc_mean": alone}
+
+
+def leave_tumours_out(labels: Volume, covered: Bool[np.ndarray, "i j k"]) -> Volume:
+    """Turn what a tumour covers into background."""
+    return Volume(np.where(covered, 0, labels.data).astype(np.uint8), labels.space)
+
+
+def healthy_structures(outside: Volume, whole: Volume) -> Bool[np.ndarray, "35"]:
+    """Mark the structures of which tumours leave more than half."""
+    healthy: np.ndarray = voxel_counts(outside) > voxel_counts(whole) / 2
+    healthy[0] = False
+    return healthy

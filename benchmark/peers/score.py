@@ -12,7 +12,7 @@ from bidsapp.geometry.resample import sample_at
 from bidsapp.geometry.space import Space
 from bidsapp.images.alignment import Alignment
 from bidsapp.images.volume import Volume
-from bidsapp.metrics.deformation import regularity
+from bidsapp.metrics.deformation import Regularity, regularity
 from bidsapp.metrics.overlap import dice, voxel_counts
 from bidsapp.metrics.surface import surface_distances
 
@@ -39,10 +39,7 @@ def score(case: Case, alignment: Alignment, grid: Space) -> dict[str, float | in
     fixed, warped = to_fixed(case.fixed.labels, case.moving.labels, alignment)
     moving, returned = to_moving(case.moving.labels, case.fixed.labels, alignment)
     shared = shared_structures(case)
-    field = sample_field(alignment.displacement, alignment.space, grid)
-    start = still(np.eye(4), grid)
-    brain = start.resample(case.fixed.labels, onto=grid, interpolation="nearest").data > 0
-    shape = regularity(field, grid, brain)
+    shape = regularity_in_brain(case.fixed.labels, alignment, grid)
     return {
         "n_structures": len(shared),
         "dsc_mean": _mean(dice(fixed, warped), shared),
@@ -52,6 +49,13 @@ def score(case: Case, alignment: Alignment, grid: Space) -> dict[str, float | in
         "folded_fraction": float(f"{shape.folded_fraction:.3g}"),
         "ndv_percent": float(f"{shape.ndv_percent:.3g}") + 0.0,
     }
+
+
+def regularity_in_brain(labels: Volume, alignment: Alignment, grid: Space) -> Regularity:
+    """Look for folds of a deformation, read on a grid of the fixed world, inside the fixed brain."""
+    field = sample_field(alignment.displacement, alignment.space, grid)
+    brain = still(np.eye(4), grid).resample(labels, onto=grid, interpolation="nearest").data > 0
+    return regularity(field, grid, brain)
 
 
 def score_structures(case: Case, alignment: Alignment, structures: tuple[int, ...]) -> dict[str, float]:
