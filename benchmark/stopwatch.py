@@ -13,17 +13,18 @@ def best_seconds(call: Callable[[], object]) -> float:
     """Give the shortest of a few runs; a call of a second or more is run twice, very slow ones once."""
     runs: list[float] = []
     while len(runs) < 2 or (sum(runs) < _ENOUGH_SECONDS and len(runs) < _MOST_RUNS):
-        _synchronise()
+        synchronise()
         start = time.perf_counter()
         call()
-        _synchronise()
+        synchronise()
         runs.append(time.perf_counter() - start)
         if runs[-1] > 2 * _ENOUGH_SECONDS:
             break
     return min(runs)
 
 
-def _synchronise() -> None:
+def synchronise() -> None:
+    """Wait for the card, if there is one: only then does the clock tell the truth."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 

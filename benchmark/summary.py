@@ -81,6 +81,13 @@ _NETWORKS: tuple[tuple[str, str], ...] = (
     ("overfitted_paper", "The same by the paper's objective"),
     ("field", "Field over-fitted from nothing, beside them"),
 )
+_ON_A_CARD: tuple[tuple[str, str, str], ...] = (
+    ("seconds_median", "default, from loaded arrays to final fields, median", "s"),
+    ("over_floor", "default, updates alone over the time of the bytes they must move", "1"),
+    ("speedup_vs_network", "default against the published network's 1,500 updates, extrapolated", "1"),
+    ("peak_gib", "default, whole grid of the atlas, memory", "GiB"),
+    ("agreement_mm_p99", "displacements against the processor's, 99th percentile, worst preset", "mm"),
+)
 
 FIGURES: tuple[Figure, ...] = (
     *(
@@ -171,6 +178,13 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "network.general.gain_over_affine", "General model, scans it never saw: Dice above the affine step's",
         "1", "general.gain_over_affine", "general.n_unseen",
+    ),
+    *(
+        Figure(
+            f"engine.gpu.{key}", f"CUDA card: {words}",
+            unit, f"figures.{key}.value", f"figures.{key}.n", "gpu",
+        )
+        for key, words, unit in _ON_A_CARD
     ),
     Figure("demo.wall_seconds", "`make demo`, from clone to reports", "s", "run.wall_seconds", "n"),
 )  # fmt: skip

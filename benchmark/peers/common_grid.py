@@ -88,11 +88,15 @@ def to_world(field: np.ndarray, space: Space) -> Float32[np.ndarray, "3 i j k"]:
 def write_ours(case: Case, affine: Float64[np.ndarray, "4 4"], folder: Path) -> None:
     """Write what this app reads: native labels, the T1w on the same grid, and the affine."""
     for side, brain in (("fixed", case.fixed), ("moving", case.moving)):
-        grid = brain.labels.space
-        t1w = still(np.eye(4), grid).resample(brain.t1w, onto=grid, interpolation="linear")
-        write_volume(t1w, folder / f"{side}_native_t1w.nii")
+        write_volume(t1w_on_labels(brain), folder / f"{side}_native_t1w.nii")
         write_volume(brain.labels, folder / f"{side}_native_labels.nii")
     np.save(folder / "affine.npy", affine)
+
+
+def t1w_on_labels(brain: Brain) -> Volume:
+    """Read the T1w at the voxels of the native label map."""
+    grid = brain.labels.space
+    return still(np.eye(4), grid).resample(brain.t1w, onto=grid, interpolation="linear")
 
 
 def read_alignment(folder: Path, affine: Float64[np.ndarray, "4 4"], space: Space) -> Alignment:

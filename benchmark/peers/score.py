@@ -58,6 +58,11 @@ def regularity_in_brain(labels: Volume, alignment: Alignment, grid: Space) -> Re
     return regularity(field, grid, brain)
 
 
+def dice_mean(case: Case, alignment: Alignment) -> float:
+    """Give the mean Dice of the structures that both brains have, on the fixed grid."""
+    return _mean(dice(*to_fixed(case.fixed.labels, case.moving.labels, alignment)), shared_structures(case))
+
+
 def score_structures(case: Case, alignment: Alignment, structures: tuple[int, ...]) -> dict[str, float]:
     """Give the mean Dice of some structures, both ways."""
     fixed, warped = to_fixed(case.fixed.labels, case.moving.labels, alignment)

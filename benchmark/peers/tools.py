@@ -49,6 +49,8 @@ class Tool:
         What it looks at.
     where
         On every case, on the pairs, or on the pair `RACE` alone: as its seconds are worth.
+    python
+        Interpreter that has it; None: this one for ours, that of `make peers` for the others.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Tool:
     options: Mapping[str, object]
     drive: Literal["labels", "T1w", "T1w and labels"]
     where: Where = "pairs"
+    python: Path | None = None
 
     def works_on(self, case: str) -> bool:
         """Tell whether a case is measured with this tool."""
@@ -64,8 +67,8 @@ class Tool:
 
     def command(self, folder: Path) -> list[str]:
         """Start the driver on a folder of prepared images."""
-        python = sys.executable if self.family == "ours" else str(ENVIRONMENT / "bin" / "python")
-        return [python, "-m", f"benchmark.peers.drivers.run_{self.family}", str(folder)]
+        usual = Path(sys.executable) if self.family == "ours" else ENVIRONMENT / "bin" / "python"
+        return [str(self.python or usual), "-m", f"benchmark.peers.drivers.run_{self.family}", str(folder)]
 
 
 def _ours(preset: str, *, last_iterations: int | None = None) -> Tool:

@@ -32,7 +32,7 @@ def test_every_figure_has_a_name_of_its_own_that_begins_with_its_case() -> None:
     names = [figure.name for figure in FIGURES]
     assert len(set(names)) == len(names)
     cases = {"real", "virtual", "demo", "engine", "peers", "heldout", "scale", "container", "faults"}
-    cases |= {"calibration", "group_scale", "tumour"}
+    cases |= {"calibration", "group_scale", "tumour", "network", "gpu"}
     assert {figure.source for figure in FIGURES} == {f"{case}.json" for case in cases}
 
 
