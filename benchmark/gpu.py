@@ -85,7 +85,7 @@ class Bench:
     def loops(self) -> dict[str, Any]:
         """Hold the updates of the default preset against their floor, on the first case and the last."""
         bandwidth, repeats = measure_bandwidth(self.device), self.options.loop_repeats
-        ends = dict.fromkeys((self.heads[0], self.heads[-1]))
+        ends = self.heads[:: max(1, len(self.heads) - 1)]
         rows = [measure_loop(each, self.settings[DEFAULT], self.device, bandwidth, repeats) for each in ends]
         return {DEFAULT: rows}
 

@@ -80,16 +80,18 @@ def _loop(row: Mapping[str, Any]) -> str:
     return (
         f"Updates alone, {row['case']}, `default`: {row['n_updates']} in {row['loop_seconds']:.3f} s, "
         f"{row['over_floor']:.1f} times what their bytes take at the "
-        f"{row['bandwidth_gb_per_second']:.0f} GB/s of a copy; preparation {row['preparation_seconds']:.2f} s."
+        f"{row['bandwidth_gb_per_second']:.0f} GB/s of a copy; preparation "
+        f"{row['preparation_seconds']:.2f} s."
     )
 
 
 def _network(row: Mapping[str, Any], times: float) -> str:
     return (
-        f"Over-fitting the published network on the grid {_sizes(row)} takes {row['seconds_per_update']:.3f} s "
-        f"an update ({row['n_updates_measured']} measured after {row['n_updates_before']} not counted, "
-        f"{row['precision']}) and {_gib(row)} GiB: {row['seconds_extrapolated']:.0f} s for "
-        f"{row['n_updates_extrapolated_to']}, extrapolated; {times:.0f} times what `default` takes."
+        f"Over-fitting the published network on the grid {_sizes(row)} takes "
+        f"{row['seconds_per_update']:.3f} s an update ({row['n_updates_measured']} measured after "
+        f"{row['n_updates_before']} not counted, {row['precision']}) and {_gib(row)} GiB: "
+        f"{row['seconds_extrapolated']:.0f} s for {row['n_updates_extrapolated_to']}, extrapolated; "
+        f"{times:.0f} times what `default` takes."
     )
 
 
