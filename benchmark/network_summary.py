@@ -102,7 +102,8 @@ def _published(found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _spread(name: str, values: Sequence[float | None]) -> dict[str, Any]:
     described = describe(np.array(values, dtype=np.float64))
-    return {f"{name}_mean": described.get("mean"), f"{name}_sd": described.get("sd")}
+    sd = described["sd"] if described["n"] > 1 else None
+    return {f"{name}_mean": described.get("mean"), f"{name}_sd": sd}
 
 
 def _mean(values: Sequence[float | None]) -> float:
