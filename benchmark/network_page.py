@@ -1,11 +1,12 @@
 """python -m benchmark.network_page: results/network.json -> the tables of docs/network.md."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmark.measure import RESULTS
+from benchmark.network_methods import plan_methods
 from benchmark.network_summary import SIDES
 from benchmark.readme import fill
 from benchmark.running import ROOT
@@ -32,9 +33,11 @@ def build_block(found: Mapping[str, Any]) -> str:
         "<!-- written by python -m benchmark.network_page: change the results, not these lines -->",
         conditions,
     ]
+    names = [method.name for method in plan_methods(Path(), "cpu") if method.name in found["methods"]]
+    methods = [found["methods"][name] for name in names]  # JSON knows no order
     for title, fresh in (("", False), (", which the general model never saw", True)):
         for side, words in SIDES.items():
-            lines += _table(found["methods"], side, f"{words.capitalize()}{title}", fresh=fresh)
+            lines += _table(methods, side, f"{words.capitalize()}{title}", fresh=fresh)
     return "\n".join(lines)
 
 
@@ -56,10 +59,10 @@ def _model(found: Mapping[str, Any]) -> str:
     )
 
 
-def _table(methods: Mapping[str, Any], side: str, title: str, *, fresh: bool) -> list[str]:
+def _table(methods: Sequence[Mapping[str, Any]], side: str, title: str, *, fresh: bool) -> list[str]:
     parts = {
         method["words"]: method["unseen"][side] if fresh else method[side]
-        for method in methods.values()
+        for method in methods
         if not fresh or method["unseen"]
     }
     if not parts:
