@@ -141,7 +141,6 @@ def measure_loop(
     """
     stages = settings.stages
     longer = tuple(replace(stage, iterations=MORE * stage.iterations) for stage in stages)
-    align(heads, settings, device)
     short, long = (
         min(align(heads, replace(settings, stages=each), device).updates for _ in range(repeats))
         for each in (stages, longer)

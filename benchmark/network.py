@@ -50,8 +50,10 @@ class Turns:
     ----------
     methods
         In the order of the table.
+    device
+        Where torch computes.
     folder
-        Of the device and of the settings: a row of another one is no row of this run.
+        Of the kind of device and of the settings: a row of another one is no row of this run.
     model
         Names the general model; "" without one.
     commit
@@ -59,6 +61,7 @@ class Turns:
     """
 
     methods: tuple[Method, ...]
+    device: str
     folder: Path
     model: str
     commit: str
@@ -101,9 +104,14 @@ def measure_all(turns: Turns, scans: Sequence[str], n_processes: int) -> None:
 
 
 def measure(turns: Turns, name: str) -> None:
-    """Let every method align one scan, without and with tumours, as far as its row is not there yet."""
+    """Let every method align one scan, without and with tumours, as far as its row is not there yet.
+
+    Before, field and network align it coarsely: loading compiled code is no part of a measured time.
+    """
     torch.set_num_threads(1)
     scan, scratch = load_tumour_scan(name), turns.folder / "scratch" / name
+    for method in plan_methods(None, turns.device, sloppy=True):
+        align_control(method, scan, scratch)
     for method in turns.due(name):
         clock = [_now()]
         control = align_control(method, scan, scratch)
@@ -167,7 +175,11 @@ def _run(options: argparse.Namespace) -> None:
     model = _describe_model(options.model)
     folder = options.work / ("sloppy" if options.sloppy else "full") / device.name.partition(":")[0]
     turns = Turns(
-        choose(options.methods, planned), folder, model["sha256"] if model else "", str(provenance["commit"])
+        methods=choose(options.methods, planned),
+        device=device.name,
+        folder=folder,
+        model=model["sha256"] if model else "",
+        commit=str(provenance["commit"]),
     )
     measure_all(turns, scans, options.nprocs)
     rows = read_rows(turns, names)

@@ -3,6 +3,8 @@
 import argparse
 import json
 import logging
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -179,6 +181,13 @@ def test_without_a_card_the_command_says_so(
         assert gpu.main(["--results", str(tmp_path)]) == 0
     assert "skipped, no CUDA card on this machine" in caplog.text
     assert not list(tmp_path.iterdir())
+
+
+def test_a_machine_with_a_card_needs_no_more_than_numbers_and_images() -> None:
+    absent = ("bids", "jinja2", "distributed", "dask", "ot", "optuna", "statsmodels")
+    code = f"import sys; sys.modules.update(dict.fromkeys({absent})); import benchmark.gpu, benchmark.network"
+    done = subprocess.run([sys.executable, "-c", code], cwd=gpu.PAGE.parents[1], check=False)
+    assert done.returncode == 0
 
 
 def test_the_page_has_room_for_the_tables() -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark import measure
+from benchmark import measure, provenance
 from benchmark.cases import Bench, CaseSkippedError
 from benchmark.outcomes import complaints, describe, sum_up
 from benchmark.running import plain_environment, run_measured, run_or_complain
-from bidsapp.errors import DataError
+from bidsapp.errors import DataError, MissingInputError
 
 
 def fail(bench: Bench) -> dict[str, object]:
@@ -98,6 +98,21 @@ def test_settings_of_the_shell_around_do_not_change_what_is_measured() -> None:
         }
     )
     assert found == {"PATH": "/usr/bin", "HOME": "/home"}
+
+
+def test_a_machine_without_git_and_without_the_app_installed_is_described(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_git(*_: str) -> str:
+        raise MissingInputError("git is not here")
+
+    monkeypatch.setattr(provenance, "_git", no_git)
+    monkeypatch.setattr(provenance, "PACKAGES", ("numpy", "no-such-package"))
+    told = provenance.describe_provenance("python -m benchmark.gpu", commit="0123abcd")
+    assert (told["commit"], told["uncommitted_changes"]) == ("0123abcd", False)
+    assert set(told["versions"]) == {"numpy", "python"}
+    with pytest.raises(MissingInputError, match="git is not here"):
+        provenance.describe_provenance("python -m benchmark.gpu")
 
 
 def test_numbers_are_summed_up_and_missing_ones_left_out() -> None:

@@ -152,7 +152,7 @@ def test_a_run_goes_on_and_rows_of_another_model_do_not_count(
             save_json(row(name, method.name, 0.9), turns.path(name, method))
 
     monkeypatch.setattr(network, "measure", fake)
-    one = network.Turns(METHODS, tmp_path, "one", "0" * 40)
+    one = network.Turns(METHODS, "cpu", tmp_path, "one", "0" * 40)
     network.measure_all(one, ["sub-a"], 1)
     assert len(measured) == len(METHODS)
     network.measure_all(one, ["sub-a"], 1)

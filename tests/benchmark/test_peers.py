@@ -141,6 +141,7 @@ def test_every_tool_has_a_name_of_its_own_and_reads_numbers_only_from_its_option
         json.dumps(dict(tool.options))
         python = sys.executable if tool.family == "ours" else str(ENVIRONMENT / "bin" / "python")
         assert tool.command(Path("x"))[0] == python
+    assert replace(GREEDY, python=Path("elsewhere/python")).command(Path("x"))[0] == "elsewhere/python"
     assert OURS.works_on("sub-oasis1000")
     assert not GREEDY_LABELS.works_on("sub-oasis1000")
     assert GREEDY_LABELS.works_on("oas2")
