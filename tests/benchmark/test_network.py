@@ -7,14 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from benchmark import network
 from benchmark.network_methods import GENERAL, OVERFITTED, plan_methods
 from benchmark.network_page import MARKERS, PAGE, build_block, write_page
 from benchmark.network_scores import score_labels
 from benchmark.network_summary import figures, sum_up
+from benchmark.peers.cases import Brain, Case
 from benchmark.summary import FIGURES, collect
-from benchmark.tumours_methods import AFFINE
+from benchmark.tumours_methods import AFFINE, align_control
+from benchmark.tumours_scans import TumourScan
+from benchmark.tumours_scores import healthy_structures, leave_tumours_out
 from bidsapp.bids.save import save_json
 from bidsapp.errors import DataError, UsageError
 from bidsapp.geometry.space import Space
@@ -22,6 +26,7 @@ from bidsapp.images.volume import Volume
 from bidsapp.registration.network.unet import VelocityNet
 from bidsapp.registration.network.weights import GeneralModel, Provenance, to_bytes
 from tests.benchmark.conftest import PROVENANCE
+from tests.registration.conftest import FIXED, phantom
 
 MODEL = Path("model.safetensors")
 METHODS = plan_methods(MODEL, "cpu")
@@ -79,6 +84,43 @@ def test_a_structure_that_is_lost_has_no_overlap_and_no_distance() -> None:
     assert scores["hd_mm"][0] == scores["assd_mm"][0] == 2.0
     assert np.isnan(scores["hd_mm"][1])
     assert np.isnan(scores["assd_mm"][1])
+
+
+def test_the_distance_is_that_of_the_farthest_voxel() -> None:
+    space = Space((24, 25, 26), np.diag([1.0, 1.0, 2.0, 1.0]))
+    labels = np.zeros(space.shape, dtype=np.uint8)
+    labels[4:16, 4:16, 4:16] = 1
+    strayed = labels.copy()
+    strayed[10, 10, 25] = 1
+    scores = score_labels(Volume(labels, space), Volume(strayed, space), [1])
+    assert scores["hd_mm"] == [20.0]
+    assert scores["assd_mm"][0] < 0.1
+
+
+def test_what_tumours_cover_counts_for_no_structure() -> None:
+    space = Space((4, 5, 6), np.eye(4))
+    whole = Volume(np.repeat(np.array([1, 1, 2, 2], dtype=np.uint8), 30).reshape(space.shape), space)
+    covered = np.zeros(space.shape, dtype=bool)
+    covered[:2, :4] = True
+    covered[2, :2] = True
+    outside = leave_tumours_out(whole, covered)
+    assert np.bincount(outside.data.ravel()).tolist() == [60, 12, 48]
+    assert np.flatnonzero(healthy_structures(outside, whole)).tolist() == [2]
+
+
+def test_the_general_model_alone_is_its_prediction_and_nothing_more(tmp_path: Path) -> None:
+    model, net = tmp_path / MODEL, VelocityNet(seed=3)
+    with torch.no_grad():
+        net.to_velocity.weight.zero_()
+        net.to_velocity.get_parameter("bias").copy_(torch.tensor([0.2, 0.0, 0.0]))
+    model.write_bytes(to_bytes(GeneralModel(net, replace(LEARNT, spacing_mm=8.0))))
+    labels = Volume(phantom(FIXED.voxel_centres_mm()).reshape(FIXED.shape), FIXED)
+    head = Brain(Volume(labels.data.astype(np.float32), FIXED), labels, None)
+    scan = TumourScan(Case("a", head, head), head, None, None, ())  # type: ignore[arg-type]
+    general = next(method for method in plan_methods(model, "cpu", sloppy=True) if method.predicts_only)
+    found = align_control(general, scan, tmp_path)
+    middle = tuple(size // 2 for size in found.space.shape)
+    assert found.displacement[(slice(None), *middle)] == pytest.approx([1.6, 0.0, 0.0], abs=0.05)
 
 
 def test_means_and_spreads_are_over_structures_and_scans_together() -> None:
