@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from multiprocessing import get_context
@@ -99,8 +99,10 @@ def measure_all(turns: Turns, scans: Sequence[str], n_processes: int) -> None:
         return
     os.environ |= dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"), "1")  # children read it
     with ProcessPoolExecutor(n_processes, get_context("spawn")) as pool:
-        for turn in [pool.submit(measure, turns, scan) for scan in due]:
-            turn.result()
+        started = {pool.submit(measure, turns, scan): scan for scan in due}
+        for ended in as_completed(started):
+            ended.result()
+            logger.info("%s: all methods measured", started[ended])
 
 
 def measure(turns: Turns, name: str) -> None:
