@@ -9,6 +9,7 @@ from jaxtyping import Float, Float64, UInt8
 from scipy.ndimage import map_coordinates
 from torch import Tensor
 
+from bidsapp.geometry import kernels
 from bidsapp.geometry.space import Space
 from bidsapp.images.volume import Volume
 
@@ -88,14 +89,13 @@ class LabelPair:
     @cached_property
     def fixed_volume(self) -> Float64[Tensor, " n"]:
         """Number of fixed voxels of every label."""
-        return torch.bincount(self.fixed.flatten(), minlength=N_LABELS).double()
+        return kernels.count_labels(self.fixed, N_LABELS)
 
     @cached_property
     def present(self) -> Tensor:
         """Labels, background left out, that both maps have."""
-        moving = torch.bincount(self.moving.flatten(), minlength=N_LABELS)
-        both = (self.fixed_volume > 0) & (moving > 0)
-        both[0] = False
+        both = (self.fixed_volume > 0) & (kernels.count_labels(self.moving, N_LABELS) > 0)
+        both[:1].zero_()
         return both
 
 

@@ -1,6 +1,7 @@
 """Which cells of the velocity's grid lie in a lesion and which around it, so that both grow alike."""
 
 from dataclasses import dataclass
+from functools import cache, cached_property
 
 import numpy as np
 import torch
@@ -20,7 +21,12 @@ REACH_CELLS = 1.0
 """Cells so far from a lesion belong to it, in cells: the smallest lesion has some on the coarsest grid."""
 _TOUCHING = generate_binary_structure(3, 3)
 _MOST_LESIONS = 127
-_SPLINE = (1 / 6, 2 / 3, 1 / 6)
+
+
+@cache
+def _spline(device: torch.device) -> Float[Tensor, " w"]:
+    """Give what turns spline coefficients at the grid points into the values there."""
+    return torch.tensor((1 / 6, 2 / 3, 1 / 6), dtype=torch.float32, device=device)
 
 
 @dataclass(frozen=True)
@@ -45,14 +51,20 @@ class LesionCells:
         phase
             0 or 1: which half of all cell corners is looked at.
         """
-        seen = kernels.smooth(displacement, displacement.new_tensor(_SPLINE))
+        seen = kernels.smooth(displacement, _spline(displacement.device))
         total = torch.zeros((), dtype=torch.float64, device=displacement.device)
-        for cells in self.maps:
-            n_labels = 2 * _MOST_LESIONS + 1
-            moments = kernels.log_jacobian_moments(seen, cells, n_labels, phase)
-            counts = 4.0 * torch.bincount(cells.flatten(), minlength=n_labels).double()
+        for cells, counts in zip(self.maps, self._corner_counts, strict=True):
+            moments = kernels.log_jacobian_moments(seen, cells, len(counts), phase)
             total = total + strayed_lesions(*moments, counts)
         return total
+
+    @cached_property
+    def _corner_counts(self) -> tuple[Float64[Tensor, " n"], ...]:
+        """For every map, and every lesion and ring that it holds."""
+        n_lesions = ((int(cells.amax()) + 1) // 2 for cells in self.maps)
+        return tuple(
+            4 * kernels.count_labels(cells, 2 * n + 1) for cells, n in zip(self.maps, n_lesions, strict=True)
+        )
 
 
 def find_lesion_cells(
@@ -98,7 +110,7 @@ def _landed(
     displacement: Float[Tensor, "3 i j k"], grid: Space, affine: Float64[np.ndarray, "4 4"]
 ) -> Float64[np.ndarray, "n 3"]:
     """Send the middle of every cell to the moving world."""
-    seen = kernels.smooth(displacement, displacement.new_tensor(_SPLINE)).cpu().numpy()
+    seen = kernels.smooth(displacement, _spline(displacement.device)).cpu().numpy()
     cells = tuple(size - 1 for size in grid.shape)
     index = np.indices(cells, dtype=np.float64).reshape(3, -1).T + 0.5
     moved = grid.voxel_to_world(index + kernels.sample_vectors(seen, index))

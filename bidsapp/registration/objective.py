@@ -1,6 +1,7 @@
 """The weighted sum that over-fitting lowers, each term kept by name."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -85,8 +86,11 @@ class Objective:
 
     def _uneven_growth(self, displacement: Float[Tensor, "3 i j k"], phase: int) -> Float64[Tensor, ""]:
         moments = kernels.log_jacobian_moments(displacement, self.cell_labels, N_LABELS, phase)
-        counts = 4.0 * torch.bincount(self.cell_labels.flatten(), minlength=N_LABELS).double()
-        return uneven_growth(*moments, counts)
+        return uneven_growth(*moments, self._corner_counts)
+
+    @cached_property
+    def _corner_counts(self) -> Float64[Tensor, " n"]:
+        return 4 * kernels.count_labels(self.cell_labels, N_LABELS)
 
     def _strayed_lesions(
         self, displacement: Float[Tensor, "3 i j k"], phase: int

@@ -16,7 +16,9 @@ from bidsapp.registration.network.start import predicted_start
 from bidsapp.registration.network.unet import VelocityNet
 from bidsapp.registration.network.view import see
 from bidsapp.registration.network.weights import GeneralModel, load_model
+from bidsapp.registration.objective import Objective
 from bidsapp.registration.preparation import Brains
+from bidsapp.registration.updates import run_updates
 from bidsapp.settings import RegistrationSettings, Stage
 
 LEARNING_RATE = 1e-3
@@ -41,7 +43,7 @@ class Parameterisation(Protocol):
     def improve(
         self, velocity: Float[Tensor, "3 i j k"], grid: Space, costs: Costs, stage: Stage, report: Report
     ) -> Float[Tensor, "3 i j k"]:
-        """Go through the updates of one stage; `report` hears the terms before each."""
+        """Go through the updates of one stage; `report` hears, in the end, the terms before each."""
         ...
 
 
@@ -83,13 +85,26 @@ class Field:
         """Add a blurred change to the velocity: updates are smooth by construction."""
         weights = _gaussian(stage.smoothing_mm / stage.grid_mm, velocity.device)
         change = torch.zeros_like(velocity, requires_grad=True)
-        optimiser = torch.optim.Adam([change], lr=stage.step_mm / stage.grid_mm, betas=(0.9, 0.99))
-        for iteration in range(stage.iterations):
+        on_card = velocity.is_cuda
+        optimiser = torch.optim.Adam(
+            [change],
+            lr=stage.step_mm / stage.grid_mm,
+            betas=(0.9, 0.99),
+            fused=on_card,
+            capturable=on_card,
+        )
+
+        def update(phase: int) -> dict[str, Tensor]:
             optimiser.zero_grad()
-            terms = costs.terms(velocity + kernels.smooth(change, weights), iteration % 2)
+            terms = costs.terms(velocity + kernels.smooth(change, weights), phase)
             torch.autograd.backward(torch.stack(list(terms.values())).sum())
             optimiser.step()
-            report({name: term.item() for name, term in terms.items()})
+            return {name: term.detach() for name, term in terms.items()}
+
+        # the paper's objective picks voxels by flags, whose number the host must know
+        is_replayed = isinstance(costs, Objective) and kernels.never_waits(velocity)
+        for terms in run_updates(update, stage.iterations, velocity.device if is_replayed else None):
+            report(terms)
         return velocity + kernels.smooth(change.detach(), weights)
 
 

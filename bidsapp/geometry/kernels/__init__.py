@@ -30,6 +30,11 @@ def _implementation(*tensors: Tensor) -> ModuleType:
     return reference
 
 
+def never_waits(field: Float[Tensor, "..."]) -> bool:
+    """Tell whether what is computed from a field here goes on without the host: Triton on a CUDA card."""
+    return field.is_cuda and _implementation(field) is not reference
+
+
 def compose(outer: Float[Tensor, "3 i j k"], inner: Float[Tensor, "3 i j k"]) -> Float[Tensor, "3 i j k"]:
     """Give the displacement of ``x -> outer(inner(x))``.
 
@@ -203,6 +208,19 @@ def log_jacobian_moments(
     add_up = _implementation(displacement).log_jacobian_moments
     moments: tuple[Tensor, Tensor] = add_up(displacement, labels, n_labels, _FOLD_FLOOR, phase)
     return moments
+
+
+def count_labels(labels: UInt8[Tensor, "i j k"], n_labels: int) -> Float64[Tensor, " n"]:
+    """Count the voxels of every label.
+
+    Examples
+    --------
+    >>> count_labels(torch.tensor([[[2, 0, 2]]], dtype=torch.uint8), 4).tolist()
+    [1.0, 0.0, 2.0, 0.0]
+    """
+    operations = backends.on_gpu() if labels.is_cuda else reference
+    counts: Tensor = operations.count_labels(labels, n_labels)
+    return counts
 
 
 def sample_vectors(

@@ -157,6 +157,11 @@ def squared_curvature(field: Tensor) -> Tensor:
     return torch.stack([field.diff(n=2, dim=axis).square().sum() for axis in (1, 2, 3)]).sum().double()
 
 
+def count_labels(labels: Tensor, n_labels: int) -> Tensor:
+    """Count the voxels of every label."""
+    return torch.bincount(labels.flatten(), minlength=n_labels).double()
+
+
 def log_jacobian_moments(
     displacement: Tensor, labels: Tensor, n_labels: int, floor: float, phase: int
 ) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,6 @@
 """How badly the warped labels overlap the fixed ones."""
 
+import torch
 from jaxtyping import Bool, Float64
 from torch import Tensor
 
@@ -41,7 +42,9 @@ def label_dissimilarity(
     >>> label_dissimilarity(two, four, four, torch.tensor([False, True])).item()
     0.5
     """
-    dice = 2 * overlap[present] / (fixed_volume[present] + warped_volume[present])
-    root = fixed_volume[present].sqrt()
-    weight = root + _EACH * root.mean()
+    # labels are never picked by their flags: the host would have to wait and count them
+    volume = torch.where(present, fixed_volume + warped_volume, 1)
+    dice = 2 * torch.where(present, overlap, 0) / volume
+    root = torch.where(present, fixed_volume, 0).sqrt()
+    weight = torch.where(present, root + _EACH * root.sum() / present.sum(), 0)
     return 1 - (weight * dice).sum() / weight.sum()

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bidsapp.registration.network.unet import VelocityNet
+from bidsapp.registration.updates import run_updates
 
 GRADIENT_NORM = 0.5
 """Gradients longer than this are shortened to it; the paper's value."""
@@ -46,7 +47,7 @@ def overfit(
     learning_rate
         Of Adam.
     report
-        Told the terms before every update.
+        Told, in the end, the terms before every update.
 
     Returns
     -------
@@ -59,13 +60,17 @@ def overfit(
     """
     network.to(seen.device)
     optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate)
-    for iteration in range(iterations):
+
+    def update(phase: int) -> dict[str, Tensor]:
         optimiser.zero_grad()
-        terms = costs.terms(predict_velocity(network, seen), iteration % 2)
+        terms = costs.terms(predict_velocity(network, seen), phase)
         torch.autograd.backward(torch.stack(list(terms.values())).sum())
         torch.nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM)
         optimiser.step()
-        report({name: term.item() for name, term in terms.items()})
+        return {name: term.detach() for name, term in terms.items()}
+
+    for terms in run_updates(update, iterations):
+        report(terms)
     with torch.no_grad():
         return predict_velocity(network, seen)
 

@@ -233,6 +233,14 @@ def local_correlation(fixed: Tensor, moving: Tensor, weights: Tensor, radius: in
     return _CorrelateStandardised.apply(f, m, weights, radius) / mass
 
 
+def count_labels(labels: Tensor, n_labels: int) -> Tensor:
+    """See `kernels.count_labels`."""
+    labels = labels.contiguous()
+    sums = block_sums(labels.numel(), labels, n_labels)
+    launch(votes.count, labels.numel(), labels, sums, labels.numel(), n_labels)
+    return sums.double().sum(dim=0)
+
+
 def log_jacobian_moments(
     displacement: Tensor, labels: Tensor, n_labels: int, floor: float, phase: int
 ) -> tuple[Tensor, Tensor]:

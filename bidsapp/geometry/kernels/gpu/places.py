@@ -60,7 +60,17 @@ def slopes(fi, fj, fk, v000, v001, v010, v011, v100, v101, v110, v111):
 @triton.jit
 def add_whole(at, value, scale, mask):
     """Add `value`, in whole multiples of ``1 / scale``, to int64 memory: the order is no matter."""
-    tl.atomic_add(at, (value * scale).to(tl.int64), mask=mask, sem="relaxed")
+    whole = (value * scale).to(tl.int64)
+    tl.atomic_add(at, whole, mask=mask & (whole != 0), sem="relaxed")
+
+
+@triton.jit
+def from_whole(sums, scale, out, n, block: tl.constexpr):
+    """Turn what `add_whole` added up back into single precision."""
+    at = tl.program_id(0) * block + tl.arange(0, block)
+    mask = at < n
+    total = tl.load(sums + at, mask=mask, other=0).to(tl.float64) / tl.load(scale).to(tl.float64)
+    tl.store(out + at, total.to(tl.float32), mask=mask)
 
 
 @triton.jit

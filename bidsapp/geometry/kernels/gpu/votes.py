@@ -40,6 +40,17 @@ def vote(
 
 
 @triton.jit
+def count(labels, sums, n, n_labels, block: tl.constexpr):
+    """Count the voxels of every label, block by block: (n_blocks, n_labels)."""
+    at = tl.program_id(0) * block + tl.arange(0, block)
+    mask = at < n
+    here = tl.load(labels + at, mask=mask, other=0)
+    for label in range(n_labels):
+        counted = tl.where(mask & (here == label), 1.0, 0.0)
+        tl.store(sums + tl.program_id(0) * n_labels + label, tl.sum(counted))
+
+
+@triton.jit
 def _worth(to_overlap, to_volume, corner, label, mask):
     """Say what the loss gains from a vote of one corner."""
     bonus = tl.load(to_overlap + label.to(tl.int32), mask=mask & (corner == label), other=0)
