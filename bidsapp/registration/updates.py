@@ -43,7 +43,7 @@ def _replayed(update: Update, iterations: int, card: torch.device) -> list[dict[
 
     All goes through one stream of its own, as recording asks for. What is recorded is not done meanwhile.
     """
-    stream = torch.cuda.Stream(card)
+    stream = torch.cuda.Stream(card)  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream(card))
     with torch.cuda.stream(stream):
         first = min(_STARTED_ONE_BY_ONE, iterations)

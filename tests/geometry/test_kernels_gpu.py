@@ -17,12 +17,14 @@ import torch
 from torch import Tensor
 
 from bidsapp.geometry import kernels
-from bidsapp.geometry.kernels import backends, reference
+from bidsapp.geometry.kernels import backends, reference, reference_points
+from bidsapp.geometry.space import Space
 from bidsapp.images.volume import Volume
-from bidsapp.registration.deformable import align_deformable
+from bidsapp.registration.deformable import _both_directions, align_deformable
+from bidsapp.registration.flow import Flow
 from bidsapp.settings import RegistrationSettings
 from tests.geometry.test_kernels import INDEX_MAP, TURN, field, labels
-from tests.registration.conftest import FIXED, phantom, scanner, seen_through
+from tests.registration.conftest import FIXED, phantom, rotation, scanner, seen_through
 
 SHAPE = (5, 6, 7)
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -131,6 +133,66 @@ def test_local_correlation_matches_where_weights_leave_holes(gpu: ModuleType) ->
         assert correlation(operations, torch.full(SHAPE, 0.1, device=DEVICE)) == 0
 
 
+def test_labels_are_counted(gpu: ModuleType) -> None:
+    given = labels((9, 10, 11), 4, 1)
+    counts = gpu.count_labels(given.to(DEVICE), 5).cpu()
+    torch.testing.assert_close(counts, reference.count_labels(given, 5))
+    assert counts[4] == 0
+    assert counts.sum() == given.numel()
+
+
+def test_balancing_matches_also_at_the_border(gpu: ModuleType) -> None:
+    bent = field(15)
+    found = gpu.balance(bent.float().to(DEVICE)).cpu()
+    torch.testing.assert_close(found.double(), reference.balance(bent), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found, kernels.balance(bent.float()), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("amplitude", [0.1, 0.5, 1.0])
+def test_the_smallest_jacobian_matches_also_where_the_field_folds(gpu: ModuleType, amplitude: float) -> None:
+    bent = field(16, amplitude, (3, 4, 5, 6)).float()
+    smallest, _ = reference_points.tetrahedra(bent.numpy())
+    found = gpu.smallest_jacobian(bent.to(DEVICE)).cpu().numpy()
+    np.testing.assert_allclose(found, smallest, rtol=1e-4, atol=1e-5)
+
+
+def test_the_inverse_matches_also_where_steps_are_halved_or_leave_the_grid(gpu: ModuleType) -> None:
+    at = np.indices((12, 13, 14))
+    waves = np.stack([1.6 * np.sin(0.6 * at[1]), np.cos(0.5 * at[2]), 0.8 * np.sin(0.9 * at[2])])
+    bent = torch.from_numpy(waves.astype(np.float32))
+    found = gpu.invert(bent.to(DEVICE), torch.zeros_like(bent).to(DEVICE), 1e-4).cpu()
+    voxels = at.reshape(3, -1).T.astype(np.float64)
+    wanted = reference_points.invert_at(bent.numpy(), voxels, voxels, 1e-4) - voxels
+    apart = np.linalg.norm(found.flatten(1).T.numpy() - wanted, axis=1)
+    missed = reference.sample(bent.double(), torch.from_numpy(at) + found.double()) + found.double()
+    assert np.percentile(missed.norm(dim=0), 99) < 2e-4
+    assert np.percentile(apart, 99) < 1e-3
+
+
+def test_both_directions_end_on_a_card_as_on_the_cpu(
+    gpu: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = Space((7, 8, 9), np.diag([4.0, 4.0, 4.0, 1.0]))
+    oblique = np.eye(4)
+    oblique[:3, :3] = rotation((10, -20, 30))
+    grid = Space(grid.shape, oblique @ grid.affine)
+    flow = Flow(grid, grid.with_spacing(2.0), 4, "cpu")
+    velocity = kernels.smooth(field(17, 1.5, (3, 7, 8, 9)).float(), torch.tensor([0.2, 0.6, 0.2]))
+    wanted = _both_directions(velocity, flow, np.eye(4))
+    monkeypatch.setattr(kernels, "never_waits", lambda _: True)
+    monkeypatch.setattr(kernels, "_implementation", lambda *_: gpu)
+    monkeypatch.setattr(backends, "on_gpu", lambda: gpu)
+    on_card = replace(flow, device=DEVICE)
+    found = _both_directions(velocity.to(DEVICE), on_card, np.eye(4))
+    assert np.abs(wanted.displacement).max() > 1
+    for one, other in (
+        (wanted.displacement, found.displacement),
+        (wanted.inverse_displacement, found.inverse_displacement),
+    ):
+        assert np.percentile(np.linalg.norm(one - other, axis=0), 99) < 0.02
+        assert np.array_equal(other, np.rint(other * 1024) / 1024)
+
+
 COMPILE = """
 import torch, triton
 from triton.backends.compiler import GPUTarget
@@ -151,7 +213,7 @@ def compile_only(kernel, n, *arguments):
     binary = triton.compile(ASTSource(kernel, types, constants), target=GPUTarget("cuda", 80, 32))
     print(kernel.__name__, len(binary.asm["cubin"]) > 0)
 
-gpu.launch = compile_only
+gpu.launch = launching.launch = compile_only
 u, cells = torch.zeros(3, 4, 5, 6).requires_grad_(), torch.zeros(3, 4, 5, dtype=torch.uint8)
 image, maps = u[0].detach(), (torch.zeros(3, 4), torch.zeros(3, 3))
 gpu.compose(u, u).sum().backward()
@@ -161,10 +223,15 @@ torch.stack(gpu.log_jacobian_moments(u, cells, 3, 0.3, 1)).sum().backward()
 torch.stack(gpu.label_votes(u, torch.zeros(3, 2), cells, cells, *maps, 3)).sum().backward()
 gpu.sample_image(u, torch.zeros(3, 2), image, *maps, (3, 4, 5)).sum().backward()
 gpu.local_correlation(image, u[0], torch.ones(4, 5, 6), 2).backward()
+gpu.count_labels(cells, 3)
+gpu.balance(u.detach())
+gpu.smallest_jacobian(u.detach())
+gpu.invert(u.detach(), u.detach(), 1e-3)
 """
+ONE_WAY = {"products", "convolve", "count", "balance", "smallest_jacobian", "invert", "from_whole"}
 KERNELS = {
     *("compose", "vote", "sample_image", "squared_differences", "squared_curvature", "log_jacobian_moments"),
-    *("products", "correlate", "convolve"),
+    *("correlate", *ONE_WAY),
 }
 
 
@@ -185,7 +252,7 @@ def test_every_kernel_compiles_for_a_cuda_card_where_there_is_none(gpu: ModuleTy
     assert ended.returncode == 0, ended.stderr
     done = dict(line.split() for line in ended.stdout.splitlines())
     assert set(done.values()) == {"True"}
-    assert set(done) >= KERNELS | {f"{name}_adjoint" for name in KERNELS - {"products", "convolve"}}
+    assert set(done) >= KERNELS | {f"{name}_adjoint" for name in KERNELS - ONE_WAY}
 
 
 def test_what_many_voxels_add_to_one_place_is_the_same_in_any_order(gpu: ModuleType) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from bidsapp.geometry.kernels import backends, reference
 
 _FOLD_FLOOR = 0.3
+_SLAB_VOXELS = 1_000_000
 
 
 def _is_compiled(*tensors: Tensor) -> bool:
@@ -267,3 +268,48 @@ def tetrahedra(
     """
     smallest, negative = backends.of_fields().tetrahedra(np.ascontiguousarray(field))
     return smallest, negative
+
+
+def smallest_jacobian(field: Float32[Tensor, "3 i j k"]) -> Float32[Tensor, "i j k"]:
+    """Give, for each voxel, the smallest of its tetrahedra's Jacobians, as `tetrahedra` does."""
+    if never_waits(field):
+        smallest: Tensor = backends.on_gpu().smallest_jacobian(field)
+        return smallest
+    return torch.from_numpy(tetrahedra(field.cpu().numpy())[0]).to(field.device)
+
+
+def balance(field: Float[Tensor, "c i j k"]) -> Float[Tensor, "c i j k"]:
+    """Take a twelfth of the second differences along each axis from every channel.
+
+    Beyond the border a field goes on as it ends.
+    """
+    balanced: Tensor = _implementation(field).balance(field)
+    return balanced
+
+
+def invert(
+    field: Float32[Tensor, "3 i j k"], start: Float32[Tensor, "3 i j k"], tolerance: float = 1e-3
+) -> Float32[Tensor, "3 i j k"]:
+    """Find at every voxel x, from `start` on, the d with ``d(x) + field(x + d(x)) = 0``, as `invert_at` does.
+
+    Parameters
+    ----------
+    field, start
+        Displacements in voxels of their common grid.
+    tolerance
+        How far, in voxels, the way there and back may end from where it began.
+    """
+    if never_waits(field):
+        found: Tensor = backends.on_gpu().invert(field, start, tolerance)
+        return found
+    there, guess = field.cpu().numpy(), start.cpu().numpy()
+    inverse = np.empty_like(there)
+    _, ni, nj, nk = there.shape
+    thickness = max(1, _SLAB_VOXELS // (nj * nk))
+    for first in range(0, ni, thickness):
+        part = guess[:, first : first + thickness]
+        voxels = np.indices(part.shape[1:], dtype=np.float64).reshape(3, -1).T
+        voxels[:, 0] += first
+        landed = invert_at(there, voxels, voxels + part.reshape(3, -1).T, tolerance)
+        inverse[:, first : first + thickness] = (landed - voxels).T.reshape(part.shape)
+    return torch.from_numpy(inverse).to(field.device)

@@ -232,3 +232,8 @@ def log_jacobian_moments(
 ) -> tuple[Tensor, Tensor]:
     """See `kernels.log_jacobian_moments`."""
     return _LogJacobianMoments.apply(displacement, labels, n_labels, floor, phase)
+
+
+def balance(field: Tensor) -> Tensor:
+    """See `kernels.balance`."""
+    return torch.from_numpy(filters.balance(_array(field)))

@@ -7,7 +7,16 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from bidsapp.geometry.kernels import reference
-from bidsapp.geometry.kernels.gpu import composition, correlation, filters, images, jacobians, votes
+from bidsapp.geometry.kernels.gpu import (
+    composition,
+    correlation,
+    filters,
+    images,
+    inverses,
+    jacobians,
+    tetrahedra,
+    votes,
+)
 from bidsapp.geometry.kernels.gpu.launching import WholeSums, block_sums, launch
 from bidsapp.geometry.kernels.reference import FLAT_SHARE, STEEPNESS, standardised
 
@@ -246,3 +255,27 @@ def log_jacobian_moments(
 ) -> tuple[Tensor, Tensor]:
     """See `kernels.log_jacobian_moments`."""
     return _LogJacobianMoments.apply(displacement, labels, n_labels, floor, phase)
+
+
+def balance(field: Tensor) -> Tensor:
+    """See `kernels.balance`."""
+    field = field.contiguous()
+    out = torch.empty_like(field)
+    launch(filters.balance, field.numel(), field, out, field.numel(), *field.shape[1:])
+    return out
+
+
+def invert(field: Tensor, start: Tensor, tolerance: float) -> Tensor:
+    """See `kernels.invert`."""
+    field, start = field.contiguous(), start.contiguous()
+    out, n = torch.empty_like(field), field[0].numel()
+    launch(inverses.invert, n, field, start, out, tolerance, n, *field.shape[1:])
+    return out
+
+
+def smallest_jacobian(field: Tensor) -> Tensor:
+    """See `kernels.smallest_jacobian`."""
+    field = field.contiguous()
+    out = torch.empty_like(field[0])
+    launch(tetrahedra.smallest_jacobian, out.numel(), field, out, out.numel(), *field.shape[1:])
+    return out
