@@ -1,11 +1,13 @@
 """Updates in their order, and replayed on a card as if each were started by itself."""
 
+import importlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bidsapp.geometry import kernels
 from bidsapp.geometry.kernels import backends, reference
@@ -13,7 +15,11 @@ from bidsapp.images.alignment import Alignment
 from bidsapp.images.volume import Volume
 from bidsapp.registration import parameterisation
 from bidsapp.registration.deformable import Convergence, align_deformable
+from bidsapp.registration.flow import Flow
+from bidsapp.registration.grids import crop_to_labels, pad
 from bidsapp.registration.intensities import Intensities
+from bidsapp.registration.objective import Objective
+from bidsapp.registration.preparation import Brains, prepare_objective
 from bidsapp.registration.updates import run_updates
 from bidsapp.settings import RegistrationSettings, Stage
 from tests.registration.conftest import FIXED, phantom
@@ -82,6 +88,56 @@ def test_updates_are_replayed_where_triton_serves_a_card(
     monkeypatch.setattr(backends, "on_gpu", lambda: reference if serves == "reference" else object())
     assert kernels.never_waits(OnCard()) is is_replayed  # type: ignore[arg-type]
     assert not kernels.never_waits(torch.zeros(3, 4, 5, 6))
+
+
+class HostNeeded(TorchDispatchMode):
+    """Notes operations that wait for the host, bring something from it, or make sizes that depend on data."""
+
+    FORBIDDEN = frozenset(
+        ("_local_scalar_dense", "nonzero", "bincount", "masked_select", "lift_fresh", "equal", "unique_dim")
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.met: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        picks = name in {"index", "index_put", "index_put_"}
+        if name in self.FORBIDDEN or (
+            picks and any(at is not None and at.dtype == torch.bool for at in args[1])
+        ):
+            self.met.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("phase", [0, 1])
+def test_an_update_on_a_card_never_needs_the_host(
+    images: Intensities, fixed: Volume, monkeypatch: pytest.MonkeyPatch, phase: int
+) -> None:
+    gpu = importlib.import_module("bidsapp.geometry.kernels.gpu.operations")
+    monkeypatch.setattr(kernels, "_implementation", lambda *_: gpu)
+    monkeypatch.setattr(kernels, "count_labels", gpu.count_labels)
+    monkeypatch.setattr(importlib.import_module("bidsapp.geometry.kernels.gpu.launching"), "BLOCK", 8192)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    box = crop_to_labels(fixed, 4.0)
+    moving = Volume(images.moving.data.astype(np.uint8), FIXED)
+    flow = Flow(box.space.with_spacing(16.0), box.space.with_spacing(4.0), 2, device)
+    velocity = torch.zeros((3, *flow.grid.shape), device=device, requires_grad=True)
+    brains = Brains(box, pad(moving), np.eye(4), images)
+    settings = RegistrationSettings(stages=STAGES, field_mm=4.0)
+    objective = prepare_objective(brains, flow, velocity.detach(), STAGES[0], settings)
+    assert isinstance(objective, Objective)
+    assert objective.cores is not None
+
+    def update() -> None:
+        terms = objective.terms(velocity, phase)
+        torch.autograd.backward(torch.stack(list(terms.values())).sum())
+
+    update()
+    with HostNeeded() as noted:
+        update()
+    assert noted.met == []
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA card to record updates on")
