@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, UInt8
+from jaxtyping import Bool, Float, Float64, UInt8
 from scipy.ndimage import map_coordinates
 from torch import Tensor
 
@@ -18,18 +18,31 @@ N_LABELS = 35
 
 def crop_to_labels(labels: Volume, margin_mm: float) -> Volume:
     """Cut a label map to the box of its labels plus a margin."""
-    flags = labels.data > 0
-    box = []
-    for axis, size_mm in enumerate(labels.space.voxel_sizes_mm):
-        occupied = np.flatnonzero(flags.any(axis=tuple(other for other in range(3) if other != axis)))
-        margin = int(np.ceil(margin_mm / size_mm))
-        low, high = max(0, occupied[0] - margin), min(labels.space.shape[axis], occupied[-1] + margin + 1)
-        box.append(slice(int(low), int(high)))
+    i, j, k = (int(np.ceil(margin_mm / size_mm)) for size_mm in labels.space.voxel_sizes_mm)
+    box = box_around(labels.data > 0, (i, j, k))
     start = np.array([[part.start for part in box]], dtype=np.float64)
     affine = labels.space.affine.copy()
     affine[:3, 3] = labels.space.voxel_to_world(start)[0]
-    data = np.ascontiguousarray(labels.data[tuple(box)])
+    data = np.ascontiguousarray(labels.data[box])
     return Volume(data, Space((data.shape[0], data.shape[1], data.shape[2]), affine))
+
+
+def box_around(flags: Bool[np.ndarray, "i j k"], margin: tuple[int, int, int]) -> tuple[slice, slice, slice]:
+    """Give the smallest box that holds all flags, one at least, and a margin in voxels; it ends at the grid.
+
+    Examples
+    --------
+    >>> flags = np.zeros((4, 5, 6), dtype=np.bool_)
+    >>> flags[1, 2, 3:5] = True
+    >>> box_around(flags, (0, 1, 2))
+    (slice(1, 2, None), slice(1, 4, None), slice(1, 6, None))
+    """
+    box = []
+    for axis, size in enumerate(flags.shape):
+        occupied = np.flatnonzero(flags.any(axis=tuple(other for other in range(3) if other != axis)))
+        low, high = max(0, occupied[0] - margin[axis]), min(size, occupied[-1] + margin[axis] + 1)
+        box.append(slice(int(low), int(high)))
+    return box[0], box[1], box[2]
 
 
 def pad(labels: Volume, n_voxels: int = 2) -> Volume:
@@ -42,14 +55,20 @@ def pad(labels: Volume, n_voxels: int = 2) -> Volume:
 
 def coarsen(labels: Volume, spacing_mm: float) -> Volume:
     """Keep every n-th label along each axis, n chosen to come close to `spacing_mm`; never refines."""
-    factors = [max(1, round(spacing_mm / size)) for size in labels.space.voxel_sizes_mm]
-    factors = [min(factor, size) for factor, size in zip(factors, labels.space.shape, strict=True)]
+    kept, space = thinned(labels.space, spacing_mm)
+    return Volume(np.ascontiguousarray(labels.data[kept]), space)
+
+
+def thinned(space: Space, spacing_mm: float) -> tuple[tuple[slice, slice, slice], Space]:
+    """Tell which voxels `coarsen` keeps along each axis, and the grid they form."""
+    factors = [max(1, round(spacing_mm / size)) for size in space.voxel_sizes_mm]
+    factors = [min(factor, size) for factor, size in zip(factors, space.shape, strict=True)]
     starts = [factor // 2 for factor in factors]
-    kept = tuple(slice(start, None, factor) for start, factor in zip(starts, factors, strict=True))
-    data = np.ascontiguousarray(labels.data[kept])
-    affine = labels.space.affine @ np.diag([*factors, 1.0])
-    affine[:3, 3] = labels.space.voxel_to_world(np.array([starts], dtype=np.float64))[0]
-    return Volume(data, Space((data.shape[0], data.shape[1], data.shape[2]), affine))
+    i, j, k = (slice(start, None, factor) for start, factor in zip(starts, factors, strict=True))
+    affine = space.affine @ np.diag([*factors, 1.0])
+    affine[:3, 3] = space.voxel_to_world(np.array([starts], dtype=np.float64))[0]
+    ni, nj, nk = (len(range(size)[kept]) for size, kept in zip(space.shape, (i, j, k), strict=True))
+    return (i, j, k), Space((ni, nj, nk), affine)
 
 
 def refine(velocity: Float[Tensor, "3 i j k"], grid: Space, onto: Space) -> Float[Tensor, "3 a b c"]:

@@ -1,17 +1,18 @@
 """Two T1-weighted images, prepared to be compared where the labels say nothing."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64
-from scipy.ndimage import binary_dilation, binary_fill_holes, gaussian_filter
+from jaxtyping import Bool, Float, Float32, Float64
+from scipy.ndimage import binary_dilation, binary_fill_holes, gaussian_filter1d
 from torch import Tensor
 
 from bidsapp.geometry import kernels
 from bidsapp.geometry.space import Space
 from bidsapp.images.volume import Volume
-from bidsapp.registration.grids import coarsen, place
+from bidsapp.registration.grids import box_around, coarsen, place, thinned
 
 RADIUS = 2
 """Boxes of the local correlation have 5 voxels along each axis."""
@@ -36,6 +37,13 @@ class Intensities:
     fixed: Volume
     moving: Volume
     lesions: Volume | None = None
+
+    @cached_property
+    def close_to_lesions(self) -> Float32[np.ndarray, "i j k"]:
+        """1 in lesions, in what they enclose, and close by, 0 elsewhere; on the mask's grid."""
+        if self.lesions is None:
+            return np.zeros(self.moving.space.shape, dtype=np.float32)
+        return _close_to(self.lesions).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,7 @@ def pair_images(
     to_grid, maps = place(fixed.space, moving.space, affine, grid, device)
     counted = torch.from_numpy(_close_to(coarsen(box, spacing_mm))).to(device)
     if images.lesions is not None:
-        near = torch.from_numpy(_close_to(images.lesions).astype(np.float32)).to(device)
+        near = torch.from_numpy(images.close_to_lesions).to(device)
         maps_to_mask = place(fixed.space, images.lesions.space, affine, grid, device)[1]
         covered = kernels.sample_image(displacement, to_grid, near, maps_to_mask, fixed.space.shape)
         counted = counted & (covered < _TOUCHED)
@@ -107,17 +115,27 @@ def pair_images(
 
 
 def thin_out(image: Volume, spacing_mm: float) -> Volume:
-    """Blur an image so that `spacing_mm` can hold it, then keep every n-th voxel along each axis."""
-    factors = [max(1, round(spacing_mm / size)) for size in image.space.voxel_sizes_mm]
-    sigma = [0.5 * (factor - 1) for factor in factors]
-    blurred = gaussian_filter(image.data.astype(np.float32), sigma)
-    return coarsen(Volume(blurred, image.space), spacing_mm)
+    """Blur an image so that `spacing_mm` can hold it, then keep every n-th voxel along each axis.
+
+    One axis after the other, so that the second and third are blurred only where they are kept.
+    """
+    kept, space = thinned(image.space, spacing_mm)
+    data = image.data.astype(np.float32)
+    for axis, size_mm in enumerate(image.space.voxel_sizes_mm):
+        factor = max(1, round(spacing_mm / size_mm))
+        if factor > 1:
+            data = gaussian_filter1d(data, 0.5 * (factor - 1), axis=axis)
+        data = data[(slice(None),) * axis + (kept[axis],)]
+    return Volume(np.ascontiguousarray(data), space)
 
 
-def _close_to(labels: Volume) -> np.ndarray:
+def _close_to(labels: Volume) -> Bool[np.ndarray, "i j k"]:
     """Flag all voxels that are labelled, those within reach, and the holes they enclose."""
     iterations = max(1, round(_REACH_MM / min(labels.space.voxel_sizes_mm)))
-    flags: np.ndarray = binary_fill_holes(binary_dilation(labels.data != 0, iterations=iterations))
+    flags: np.ndarray = labels.data != 0
+    if flags.any():
+        box = box_around(flags, (iterations + 1, iterations + 1, iterations + 1))
+        flags[box] = binary_fill_holes(binary_dilation(flags[box], iterations=iterations))
     return flags
 
 

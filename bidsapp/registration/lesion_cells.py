@@ -13,6 +13,7 @@ from torch import Tensor
 from bidsapp.geometry import kernels
 from bidsapp.geometry.space import Space
 from bidsapp.images.volume import Volume
+from bidsapp.registration.grids import box_around
 from bidsapp.registration.losses.lesion_growth import strayed_lesions
 
 RING_MM = 20.0
@@ -93,10 +94,12 @@ def find_lesion_cells(
     displacement, grid = found
     cells = tuple(size - 1 for size in grid.shape)
     landed = _landed(displacement, grid, affine)
-    nearest, distance = _nearest_lesion(mask, landed, RING_MM + max(grid.voxel_sizes_mm))
     reach = REACH_CELLS * max(grid.voxel_sizes_mm)
+    in_brain = _in_brain(box, grid)
+    farthest_mm = np.where(in_brain, RING_MM + reach, np.nextafter(reach, np.inf))
+    nearest, distance = _nearest_lesion(mask, landed, farthest_mm)
     number = np.where(distance <= reach, 2 * nearest - 1, 2 * nearest)
-    number[(distance > reach) & ((distance > RING_MM + reach) | ~_in_brain(box, grid))] = 0
+    number[(distance > reach) & ((distance > RING_MM + reach) | ~in_brain)] = 0
     device = displacement.device
     maps = []
     for first in range(0, int(nearest.max(initial=0)), _MOST_LESIONS):
@@ -119,21 +122,26 @@ def _landed(
 
 
 def _nearest_lesion(
-    mask: Volume, points_mm: Float64[np.ndarray, "n 3"], farthest_mm: float
+    mask: Volume, points_mm: Float64[np.ndarray, "n 3"], farthest_mm: Float64[np.ndarray, " n"]
 ) -> tuple[Int64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
-    """Give number and distance of the nearest lesion; 0 and infinite where none is near."""
-    pieces, _ = label(mask.data != 0, structure=_TOUCHING)
-    voxels = np.argwhere(pieces > 0)
+    """Give number and distance of the nearest lesion; 0 and infinite where none is nearer than is asked."""
+    flags = mask.data != 0
     nearest = np.zeros(len(points_mm), dtype=np.int64)
     distance = np.full(len(points_mm), np.inf)
-    if not len(voxels):
+    if not flags.any():
         return nearest, distance
-    centres = mask.space.voxel_to_world(voxels.astype(np.float64))
-    low, high = centres.min(axis=0) - farthest_mm, centres.max(axis=0) + farthest_mm
-    near = np.flatnonzero(((points_mm >= low) & (points_mm <= high)).all(axis=1))
-    distance[near], at = KDTree(centres).query(points_mm[near], distance_upper_bound=farthest_mm)
+    box = box_around(flags, (0, 0, 0))
+    pieces, _ = label(flags[box], structure=_TOUCHING)
+    voxels = np.argwhere(pieces > 0)
+    centres = mask.space.voxel_to_world(voxels + np.array([float(along.start) for along in box]))
     numbers = np.append(pieces[tuple(voxels.T)], 0)
-    nearest[near] = numbers[at]
+    low, high = centres.min(axis=0), centres.max(axis=0)
+    tree = KDTree(centres)
+    for limit in np.unique(farthest_mm):
+        inside = ((points_mm >= low - limit) & (points_mm <= high + limit)).all(axis=1)
+        near = np.flatnonzero(inside & (farthest_mm == limit))
+        distance[near], at = tree.query(points_mm[near], distance_upper_bound=limit)
+        nearest[near] = numbers[at]
     return nearest, distance
 
 

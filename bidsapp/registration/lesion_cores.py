@@ -12,7 +12,7 @@ from bidsapp.geometry import kernels
 from bidsapp.geometry.resample import sample_at
 from bidsapp.geometry.space import Space
 from bidsapp.images.volume import Volume
-from bidsapp.registration.grids import LabelPair
+from bidsapp.registration.grids import LabelPair, box_around
 
 DEPTH_MM = 4.0
 """So far in, the labels of the surroundings say which tissue was there; deeper they would be guessed."""
@@ -65,9 +65,23 @@ def find_lesion_cores(mask: Volume, moving: Space, device: torch.device | str) -
     deep = deep_inside(mask, DEPTH_MM)
     if not deep.any():
         return None
-    at = mask.space.world_to_voxel(moving.voxel_centres_mm())
-    inside = sample_at(deep.astype(np.uint8), at, "nearest").reshape(moving.shape)
-    return LesionCores(torch.from_numpy(inside.astype(np.float32)).to(device))
+    inside = np.zeros(moving.shape, dtype=np.float32)
+    part = _box_on(moving, mask.space, box_around(deep, (1, 1, 1)))
+    shape = tuple(along.stop - along.start for along in part)
+    voxels = np.indices(shape, dtype=np.float64).reshape(3, -1).T + [along.start for along in part]
+    at = mask.space.world_to_voxel(moving.voxel_to_world(voxels))
+    inside[part] = sample_at(deep.astype(np.uint8), at, "nearest").reshape(shape)
+    return LesionCores(torch.from_numpy(inside).to(device))
+
+
+def _box_on(moving: Space, space: Space, box: tuple[slice, slice, slice]) -> tuple[slice, slice, slice]:
+    """Give the box of a grid's voxels that holds all of it that lies in the box of another grid."""
+    corners = np.array(np.meshgrid(*[(along.start, along.stop) for along in box]), dtype=np.float64)
+    at = moving.world_to_voxel(space.voxel_to_world(corners.reshape(3, -1).T))
+    low = np.clip(np.floor(at.min(axis=0)).astype(int), 0, moving.shape)
+    high = np.clip(np.ceil(at.max(axis=0)).astype(int) + 1, low, moving.shape)
+    i, j, k = (slice(int(first), int(last)) for first, last in zip(low, high, strict=True))
+    return i, j, k
 
 
 def deep_inside(mask: Volume, depth_mm: float) -> Bool[np.ndarray, "i j k"]:
@@ -80,10 +94,14 @@ def deep_inside(mask: Volume, depth_mm: float) -> Bool[np.ndarray, "i j k"]:
     >>> int(deep_inside(Volume(row, Space((9, 9, 9), np.eye(4))), 3.0).sum())
     1
     """
-    pieces, _ = label(mask.data != 0, structure=_TOUCHING)
     deep = np.zeros(mask.space.shape, dtype=np.bool_)
+    flags = mask.data != 0
+    if not flags.any():
+        return deep
+    box = box_around(flags, (0, 0, 0))
+    pieces, _ = label(flags[box], structure=_TOUCHING)
     for number, part in enumerate(find_objects(pieces), start=1):
         inside = np.pad(pieces[part] == number, 1)
         depth = distance_transform_edt(inside, sampling=mask.space.voxel_sizes_mm)
-        deep[part] |= depth[1:-1, 1:-1, 1:-1] > depth_mm
+        deep[box][part] |= depth[1:-1, 1:-1, 1:-1] > depth_mm
     return deep
