@@ -6,11 +6,12 @@ from functools import cache, cached_property
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int64, UInt8
-from scipy.ndimage import generate_binary_structure, label
+from scipy.ndimage import binary_erosion, generate_binary_structure, label
 from scipy.spatial import KDTree
 from torch import Tensor
 
 from bidsapp.geometry import kernels
+from bidsapp.geometry.resample import sample_at
 from bidsapp.geometry.space import Space
 from bidsapp.images.volume import Volume
 from bidsapp.registration.grids import box_around
@@ -124,22 +125,31 @@ def _landed(
 def _nearest_lesion(
     mask: Volume, points_mm: Float64[np.ndarray, "n 3"], farthest_mm: Float64[np.ndarray, " n"]
 ) -> tuple[Int64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
-    """Give number and distance of the nearest lesion; 0 and infinite where none is nearer than is asked."""
+    """Give number and distance of the nearest lesion voxel; 0 and infinite where none is as near as is asked.
+
+    Whoever is in a voxel of a lesion is nearest to it; all others are nearest to one at a lesion's surface.
+    """
     flags = mask.data != 0
     nearest = np.zeros(len(points_mm), dtype=np.int64)
     distance = np.full(len(points_mm), np.inf)
     if not flags.any():
         return nearest, distance
-    box = box_around(flags, (0, 0, 0))
+    box = box_around(flags, (1, 1, 1))
+    corner = np.array([float(along.start) for along in box])
     pieces, _ = label(flags[box], structure=_TOUCHING)
-    voxels = np.argwhere(pieces > 0)
-    centres = mask.space.voxel_to_world(voxels + np.array([float(along.start) for along in box]))
-    numbers = np.append(pieces[tuple(voxels.T)], 0)
-    low, high = centres.min(axis=0), centres.max(axis=0)
-    tree = KDTree(centres)
+    surface = np.argwhere((pieces > 0) & ~binary_erosion(pieces > 0))
+    centres = mask.space.voxel_to_world(surface + corner)
+    numbers = np.append(pieces[tuple(surface.T)], 0)
+    tree = KDTree(centres, leafsize=32, balanced_tree=False)
     for limit in np.unique(farthest_mm):
-        inside = ((points_mm >= low - limit) & (points_mm <= high + limit)).all(axis=1)
-        near = np.flatnonzero(inside & (farthest_mm == limit))
+        low, high = centres.min(axis=0) - limit, centres.max(axis=0) + limit
+        near = np.flatnonzero(((points_mm >= low) & (points_mm <= high)).all(axis=1) & (farthest_mm == limit))
+        voxels = np.rint(mask.space.world_to_voxel(points_mm[near]))
+        inside = sample_at(pieces, voxels - corner, "nearest")
+        apart = np.linalg.norm(points_mm[near] - mask.space.voxel_to_world(voxels), axis=1)
+        is_inside = (inside > 0) & (apart <= limit)
+        nearest[near[is_inside]], distance[near[is_inside]] = inside[is_inside], apart[is_inside]
+        near = near[inside == 0]
         distance[near], at = tree.query(points_mm[near], distance_upper_bound=limit)
         nearest[near] = numbers[at]
     return nearest, distance
