@@ -158,7 +158,14 @@ def test_the_smallest_jacobian_matches_also_where_the_field_folds(gpu: ModuleTyp
 
 def test_the_inverse_matches_also_where_steps_are_halved_or_leave_the_grid(gpu: ModuleType) -> None:
     at = np.indices((12, 13, 14))
-    waves = np.stack([1.6 * np.sin(0.6 * at[1]), np.cos(0.5 * at[2]), 0.8 * np.sin(0.9 * at[2])])
+    i, j, k = at
+    waves = np.stack(
+        [
+            1.6 * np.sin(0.5 * j + 0.3 * k),
+            np.cos(0.5 * k + 0.4 * i),
+            0.8 * np.sin(0.9 * k - 0.4 * i + 0.3 * j),
+        ]
+    )
     bent = torch.from_numpy(waves.astype(np.float32))
     found = gpu.invert(bent.to(DEVICE), torch.zeros_like(bent).to(DEVICE), 1e-4).cpu()
     voxels = at.reshape(3, -1).T.astype(np.float64)
@@ -167,6 +174,19 @@ def test_the_inverse_matches_also_where_steps_are_halved_or_leave_the_grid(gpu: 
     missed = reference.sample(bent.double(), torch.from_numpy(at) + found.double()) + found.double()
     assert np.percentile(missed.norm(dim=0), 99) < 2e-4
     assert np.percentile(apart, 99) < 1e-3
+
+
+def test_one_of_newtons_steps_undoes_a_linear_map(gpu: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "NEWTON_STEPS", 1)
+    matrix = np.array([[0.2, 0.9, -0.7], [-0.8, 0.1, 0.9], [0.7, -0.9, 0.3]])
+    shape = (12, 13, 14)
+    away = np.indices(shape) - (np.array(shape).reshape(3, 1, 1, 1) - 1) / 2
+    turned = torch.from_numpy(np.einsum("ab,bijk->aijk", matrix, away).astype(np.float32))
+    back = np.einsum("ab,bijk->aijk", np.linalg.inv(np.eye(3) + matrix) - np.eye(3), away)
+    guess = torch.from_numpy(back).float() + field(18, 0.4, (3, *shape)).float()
+    found = gpu.invert(turned.to(DEVICE), guess.to(DEVICE), 1e-5).cpu().numpy()
+    inner = (slice(None), *[slice(size // 2 - 2, size // 2 + 2) for size in shape])
+    np.testing.assert_allclose(found[inner], back[inner], atol=1e-5)
 
 
 def test_both_directions_end_on_a_card_as_on_the_cpu(

@@ -41,8 +41,8 @@ def _newton(r0, r1, r2, s00, s01, s02, s10, s11, s12, s20, s21, s22):
 
 
 @triton.jit
-def invert(field, start, out, tolerance, n, ni, nj, nk, block: tl.constexpr):
-    """Find d with ``d(x) + field(x + d(x)) = 0`` from `start` on: at most 30 steps, each halved 7 times."""
+def invert(field, start, out, tolerance, steps, n, ni, nj, nk, block: tl.constexpr):
+    """Find d with ``d(x) + field(x + d(x)) = 0`` from `start` on: in `steps`, each halved up to 7 times."""
     at = tl.program_id(0) * block + tl.arange(0, block)
     mask = at < n
     i, j, k = unravel(at, nj, nk)
@@ -54,7 +54,7 @@ def invert(field, start, out, tolerance, n, ni, nj, nk, block: tl.constexpr):
     )
     miss = r0 * r0 + r1 * r1 + r2 * r2
     going = mask & (miss >= tolerance * tolerance)
-    step = tl.zeros([block], tl.int32)
+    done = tl.zeros([block], tl.int32)
     while tl.max(going.to(tl.int32), axis=0) > 0:
         p0, p1, p2, det = _newton(r0, r1, r2, s00, s01, s02, s10, s11, s12, s20, s21, s22)
         trying = going & (tl.abs(det) >= 1e-6)
@@ -88,8 +88,8 @@ def invert(field, start, out, tolerance, n, ni, nj, nk, block: tl.constexpr):
             damping *= 0.5
             going = going | better
             trying = trying & ~better & (damping > 0.005)
-        step += 1
-        going = going & (miss >= tolerance * tolerance) & (step < 30)
+        done += 1
+        going = going & (miss >= tolerance * tolerance) & (done < steps)
     tl.store(out + at, d0, mask=mask)
     tl.store(out + n + at, d1, mask=mask)
     tl.store(out + 2 * n + at, d2, mask=mask)

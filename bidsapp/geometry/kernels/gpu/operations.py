@@ -20,6 +20,8 @@ from bidsapp.geometry.kernels.gpu import (
 from bidsapp.geometry.kernels.gpu.launching import WholeSums, block_sums, launch
 from bidsapp.geometry.kernels.reference import FLAT_SHARE, STEEPNESS, standardised
 
+NEWTON_STEPS = 30
+
 
 class _Compose(torch.autograd.Function):
     @staticmethod
@@ -269,7 +271,7 @@ def invert(field: Tensor, start: Tensor, tolerance: float) -> Tensor:
     """See `kernels.invert`."""
     field, start = field.contiguous(), start.contiguous()
     out, n = torch.empty_like(field), field[0].numel()
-    launch(inverses.invert, n, field, start, out, tolerance, n, *field.shape[1:])
+    launch(inverses.invert, n, field, start, out, tolerance, NEWTON_STEPS, n, *field.shape[1:])
     return out
 
 
