@@ -95,7 +95,7 @@ class _LabelVotes(torch.autograd.Function):
         displacement, grids = displacement.contiguous(), tuple(grid.contiguous() for grid in grids)
         ctx.save_for_backward(displacement, *grids)
         fixed, moving = grids[-2:]
-        overlap, volume = (block_sums(fixed.numel(), displacement, n_labels) for _ in range(2))
+        overlap, volume = (block_sums(fixed.numel(), displacement, n_labels).zero_() for _ in range(2))
         sizes = *fixed.shape, *moving.shape, *displacement.shape[1:]
         launch(votes.vote, fixed.numel(), displacement, *grids, overlap, volume, *sizes, n_labels)
         return overlap.double().sum(dim=0), volume.double().sum(dim=0)

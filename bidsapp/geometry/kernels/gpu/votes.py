@@ -12,11 +12,29 @@ def _vote_of(label, corner):
 
 
 @triton.jit
+def _least_from(first, one, other, n_labels):
+    """Give the lower of two labels that is not below `first`; `n_labels` if both are."""
+    a, b = one.to(tl.int32), other.to(tl.int32)
+    return tl.minimum(tl.where(a >= first, a, n_labels), tl.where(b >= first, b, n_labels))
+
+
+@triton.jit
+def _lowest_from(first, m000, m001, m010, m011, m100, m101, m110, m111, n_labels):
+    """Give the lowest of eight labels that is not below `first`; `n_labels` if all are."""
+    low = tl.minimum(_least_from(first, m000, m001, n_labels), _least_from(first, m010, m011, n_labels))
+    high = tl.minimum(_least_from(first, m100, m101, n_labels), _least_from(first, m110, m111, n_labels))
+    return tl.minimum(low, high)
+
+
+@triton.jit
 def vote(
     displacement, to_grid, index_map, step_map, fixed, moving, overlap, volume,
     ni, nj, nk, mi, mj, mk, di, dj, dk, n_labels, block: tl.constexpr,
 ):  # fmt: skip
-    """Overlap and warped volume of every label, block by block: (n_blocks, n_labels) each."""
+    """Overlap and warped volume of every label, block by block: (n_blocks, n_labels) each, 0 before.
+
+    A block goes through the labels that its corners have, from the lowest to the highest: a few of all.
+    """
     at = tl.program_id(0) * block + tl.arange(0, block)
     mask = at < ni * nj * nk
     i, j, k = unravel(at, nj, nk)
@@ -28,7 +46,9 @@ def vote(
     m000, m001, m010, m011, m100, m101, m110, m111 = read_corners(moving, x0, y0, z0, mj, mk, inside)
     here = tl.load(fixed + at, mask=mask, other=0)
     sums = tl.program_id(0) * n_labels
-    for label in range(n_labels):
+    lowest = _lowest_from(0, m000, m001, m010, m011, m100, m101, m110, m111, n_labels)
+    label = tl.min(lowest, axis=0)
+    while label < n_labels:
         share = blend(
             fx, fy, fz, _vote_of(label, m000), _vote_of(label, m001), _vote_of(label, m010),
             _vote_of(label, m011), _vote_of(label, m100), _vote_of(label, m101), _vote_of(label, m110),
@@ -37,6 +57,8 @@ def vote(
         share = tl.where(mask, share, 0.0)
         tl.store(volume + sums + label, tl.sum(share))
         tl.store(overlap + sums + label, tl.sum(tl.where(here == label, share, 0.0)))
+        lowest = _lowest_from(label + 1, m000, m001, m010, m011, m100, m101, m110, m111, n_labels)
+        label = tl.min(lowest, axis=0)
 
 
 @triton.jit
