@@ -20,6 +20,7 @@ from benchmark.measure import RESULTS
 from benchmark.provenance import describe_provenance
 from benchmark.running import ROOT
 from benchmark.summary import load_json
+from bidsapp.aligning import find_start
 from bidsapp.atlas.builtin import load_builtin
 from bidsapp.atlas.pack import AtlasPack
 from bidsapp.bids.find import SubjectFiles, find_participants, find_scans
@@ -27,6 +28,7 @@ from bidsapp.bids.load import LoadedSubject, load_subject
 from bidsapp.bids.save import save_json
 from bidsapp.errors import MetsAtlasError, MissingInputError
 from bidsapp.images.volume import Volume
+from bidsapp.lesions.handling import guide
 from bidsapp.metrics.measurements import measure
 from bidsapp.participant import find_scan_lesions, healthy_brain
 from bidsapp.registration.affine import align_affine
@@ -98,10 +100,10 @@ def measure_one(preset: str, files: SubjectFiles) -> dict[str, object]:
     settings = settings_of(preset)
     _load_kernels(brain, atlas, subject)
     clock = [time.process_time()]
-    start = align_affine(atlas.labels, brain)
+    guided, start = find_start(atlas.labels, subject.t1w, guide(subject.labels, subject.lesion_mask, "auto"))
     clock.append(time.process_time())
-    images = Intensities(atlas.template, subject.t1w, subject.lesion_mask)
-    alignment = align_deformable(atlas.labels, brain, start, settings, images=images)
+    images = Intensities(atlas.template, subject.t1w, guided.lesions)
+    alignment = align_deformable(atlas.labels, guided.labels, start, settings, images=images)
     clock.append(time.process_time())
     warped = warp(subject, find_scan_lesions(subject, brain), alignment, atlas)
     alignment.jacobian_determinant()

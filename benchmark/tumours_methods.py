@@ -12,13 +12,13 @@ from benchmark.peers.common_grid import still
 from benchmark.peers.tools import ENVIRONMENT, Tool
 from benchmark.peers.turns import find_affine, prepare, take_turn
 from benchmark.tumours_scans import TumourScan
+from bidsapp.aligning import find_start
 from bidsapp.errors import MissingInputError
 from bidsapp.geometry.space import Space
 from bidsapp.images.alignment import Alignment
 from bidsapp.images.nifti import write_volume
 from bidsapp.images.volume import Volume
 from bidsapp.lesions.handling import guide
-from bidsapp.registration.affine import align_affine
 from bidsapp.registration.deformable import align_deformable
 from bidsapp.registration.intensities import Intensities
 from bidsapp.settings import RunSettings, Selection
@@ -132,8 +132,9 @@ def _align(
         **method.choices,
     )
     wanted = "auto" if mask is None and run.lesion_handling == "mask" else run.lesion_handling
-    guided = guide(moving.labels, mask, wanted)
-    affine = align_affine(fixed.labels, guided.labels, device=run.device)
+    guided, affine = find_start(
+        fixed.labels, moving.t1w, guide(moving.labels, mask, wanted), device=run.device
+    )
     if method.name == AFFINE.name:
         return still(affine, Space((2, 2, 2), fixed.labels.space.affine)), time.process_time() - started
     images = Intensities(fixed.t1w, moving.t1w, guided.lesions)

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from bidsapp.aligning import find_start, over_fit
 from bidsapp.atlas.builtin import load_builtin
 from bidsapp.atlas.pack import AtlasPack, load_pack
 from bidsapp.bids.completion import withdraw
@@ -31,14 +32,12 @@ from bidsapp.bids.transforms import write_fixed_to_moving, write_moving_to_fixed
 from bidsapp.execution.lock import hold
 from bidsapp.images.alignment import Alignment
 from bidsapp.images.volume import Volume
-from bidsapp.lesions.handling import Guide, guide, settle_handling
+from bidsapp.lesions.handling import Guide, guide
 from bidsapp.lesions.healing import heal_labels
 from bidsapp.lesions.instances import find_lesions, instance_map
 from bidsapp.lesions.table import LESION_COLUMNS, LesionScan, lesion_table
 from bidsapp.metrics.measurements import STRUCTURE_COLUMNS, SUMMARY_COLUMNS, Measurements, measure
-from bidsapp.registration.affine import align_affine
-from bidsapp.registration.deformable import Convergence, align_deformable
-from bidsapp.registration.intensities import Intensities
+from bidsapp.registration.deformable import Convergence
 from bidsapp.registration.repeats import perturbed_starts
 from bidsapp.reports.participant import write_participant_report
 from bidsapp.reports.participant_page import ParticipantPage
@@ -59,7 +58,8 @@ CONVERGENCE_COLUMNS: Mapping[str, str] = {
 
 _HANDLED: Mapping[str, str] = {
     "mask": "lesions were left out of the comparison and keep the size of their surroundings",
-    "volume": "no mask steered the alignment; every structure keeps its volume even",
+    "volume": "no mask steered the alignment; {:.2g} ml that are unlike their label were taken for lesions "
+    "and keep the size of their surroundings; every structure keeps its volume even",
     "none": "nothing was done to keep lesions as large as they are",
 }
 
@@ -119,7 +119,9 @@ def process_participant(job: ParticipantJob) -> Mapping[str, float | int | str]:
     brain = healthy_brain(subject)
     scan = find_scan_lesions(subject, brain)
     convergence: list[Convergence] = []
-    alignment = align(subject, atlas, job.settings, convergence)
+    guided = guide(subject.labels, subject.lesion_mask, job.settings.lesion_handling)
+    guided, start = find_start(atlas.labels, subject.t1w, guided, job.settings.device)
+    alignment = over_fit(subject.t1w, guided, start, atlas, job.settings, convergence.append)
     warped = warp(subject, scan, alignment, atlas)
     measurements = measure(
         atlas.labels,
@@ -129,11 +131,11 @@ def process_participant(job: ParticipantJob) -> Mapping[str, float | int | str]:
         inverse_displacement=alignment.inverse_displacement,
         space=alignment.space,
     )
-    repeats = repeated(subject, alignment, atlas, job.settings)
+    repeats = repeated(subject, guided, alignment, atlas, job.settings)
     lesions = lesion_table(scan, alignment, atlas, repeats)
-    save_images(job, subject, warped, alignment, atlas)
+    save_images(job, subject, warped, alignment, atlas, guided)
     save_tables(job, measurements, lesions, convergence, atlas.name)
-    story = tell_story(job, atlas, len(convergence), time.monotonic() - started)
+    story = tell_story(job, guided, atlas, len(convergence), time.monotonic() - started)
     save_log(job, atlas, story)
     page = draw_page(job, (subject, scan), warped, alignment, atlas, story)
     write_participant_report(page, report_path(job, atlas.name))
@@ -156,46 +158,22 @@ def find_scan_lesions(subject: LoadedSubject, brain: Volume) -> LesionScan:
     return LesionScan(files.subject, files.session, lesions, mask.space, brain)
 
 
-def align(
-    subject: LoadedSubject, atlas: AtlasPack, settings: RunSettings, convergence: list[Convergence]
-) -> Alignment:
-    """Find where every point of the atlas lies in the patient, from the label maps and both T1w images."""
-    guided = guide(subject.labels, subject.lesion_mask, settings.lesion_handling)
-    start = align_affine(atlas.labels, guided.labels, device=settings.device)
-    return _over_fit(subject, guided, start, atlas, settings, convergence.append)
-
-
 def repeated(
-    subject: LoadedSubject, alignment: Alignment, atlas: AtlasPack, settings: RunSettings
+    subject: LoadedSubject, guided: Guide, alignment: Alignment, atlas: AtlasPack, settings: RunSettings
 ) -> Iterator[Alignment]:
     """Find the alignment again from perturbed starts, as often as was asked for."""
     n, seed = settings.location_ensemble, settings.random_seed
-    guided = guide(subject.labels, subject.lesion_mask, settings.lesion_handling)
     for start in perturbed_starts(alignment.affine, atlas.labels, n=n, seed=seed):
-        yield _over_fit(subject, guided, start, atlas, settings, lambda _: None)
-
-
-def _over_fit(
-    subject: LoadedSubject,
-    guided: Guide,
-    start: np.ndarray,
-    atlas: AtlasPack,
-    settings: RunSettings,
-    on_update: Callable[[Convergence], None],
-) -> Alignment:
-    return align_deformable(
-        atlas.labels,
-        guided.labels,
-        start,
-        settings.registration,
-        images=Intensities(atlas.template, subject.t1w, guided.lesions),
-        device=settings.device,
-        on_update=on_update,
-    )
+        yield over_fit(subject.t1w, guided, start, atlas, settings)
 
 
 def save_images(
-    job: ParticipantJob, subject: LoadedSubject, warped: Warped, alignment: Alignment, atlas: AtlasPack
+    job: ParticipantJob,
+    subject: LoadedSubject,
+    warped: Warped,
+    alignment: Alignment,
+    atlas: AtlasPack,
+    guided: Guide,
 ) -> None:
     """Write the dataset's own files, the images in atlas space and the transforms both ways."""
     selection, output_dir = job.settings.selection, job.settings.output_dir
@@ -204,7 +182,7 @@ def save_images(
         write_dataset_files(selection.bids_dir, output_dir, selection.derivatives)
     name, onto = atlas.name, atlas.template.space
     virtual = {"Virtual": True} if is_virtual(selection.bids_dir) else {}
-    origin = {"LesionHandling": _lesion_handling(job), "AtlasChecksums": dict(atlas.checksums)}
+    origin = {"LesionHandling": _lesion_handling(job, guided), "AtlasChecksums": dict(atlas.checksums)}
 
     def note(kind: Kind) -> dict[str, object]:
         used = [job.files.t1w]
@@ -250,7 +228,9 @@ def save_tables(
     save_table(lesions, _path(job, Kind.LESION_METRICS, atlas), LESION_COLUMNS)
 
 
-def tell_story(job: ParticipantJob, atlas: AtlasPack, n_iterations: int, seconds: float) -> Story:
+def tell_story(
+    job: ParticipantJob, guided: Guide, atlas: AtlasPack, n_iterations: int, seconds: float
+) -> Story:
     """Say how the results of a scan came about."""
     chosen = job.settings.registration
     methods = {
@@ -263,7 +243,8 @@ def tell_story(job: ParticipantJob, atlas: AtlasPack, n_iterations: int, seconds
         "curvature_weight": chosen.curvature_weight,
         "objective": chosen.objective,
         "parameterisation": chosen.parameterisation,
-        "lesion_handling": _lesion_handling(job)["Method"],
+        "lesion_handling": guided.handling,
+        "suspected_ml": guided.suspected_ml,
         "device": job.settings.device,
     }
     provenance = {
@@ -301,15 +282,15 @@ def draw_page(
     """Lay out everything the page of this scan shows; its numbers are those of the saved tables."""
     subject, scan = native
     root = job.settings.selection.bids_dir
-    handling = str(story.methods["lesion_handling"])
+    handled = _HANDLED[str(story.methods["lesion_handling"])].format(story.methods["suspected_ml"])
     inputs = [("T1w", _relative(job.files.t1w, root), "; ".join(job.files.notes))]
     if job.files.labels:
         inputs.append(("anatomical labels", _relative(job.files.labels, root), ""))
     if job.files.lesion_mask:
         path = _relative(job.files.lesion_mask, root)
-        inputs.append(("lesion mask", path, f"{subject.lesion_mask_kind}; {_HANDLED[handling]}"))
+        inputs.append(("lesion mask", path, f"{subject.lesion_mask_kind}; {handled}"))
     else:
-        inputs.append(("lesion mask", "none", _HANDLED[handling]))
+        inputs.append(("lesion mask", "none", handled))
 
     def saved(kind: Kind) -> pd.DataFrame:
         return load_table(_path(job, kind, atlas.name))
@@ -360,11 +341,15 @@ def _shown(job: ParticipantJob, lesions: Volume | None, atlas: AtlasPack) -> Vol
     return lesions
 
 
-def _lesion_handling(job: ParticipantJob) -> dict[str, str]:
-    """Say how lesions were handled, and by which mask."""
+def _lesion_handling(job: ParticipantJob, guided: Guide) -> dict[str, object]:
+    """Say how lesions were handled, by which mask, and how much was taken for lesions without one."""
     mask = job.files.lesion_mask
-    method = settle_handling(job.settings.lesion_handling, has_mask=mask is not None)
-    return {"Method": method, **({"Mask": _source(job, mask)} if mask and method == "mask" else {})}
+    told: dict[str, object] = {"Method": guided.handling}
+    if guided.handling == "volume":
+        told["SuspectedVolumeMl"] = guided.suspected_ml
+    elif mask and guided.handling == "mask":
+        told["Mask"] = _source(job, mask)
+    return told
 
 
 def _scan(job: ParticipantJob) -> tuple[Path, str, Mapping[str, str]]:

@@ -12,6 +12,7 @@ from bidsapp.errors import DataError
 from bidsapp.geometry.space import Space
 from bidsapp.images.alignment import Alignment
 from bidsapp.images.volume import Volume
+from bidsapp.lesions.handling import guide
 from bidsapp.participant import (
     ParticipantJob,
     _relative,
@@ -110,12 +111,12 @@ def test_repeats_are_as_many_as_asked_for_and_start_elsewhere(monkeypatch: pytes
         starts.append(start)
         return stay()
 
-    monkeypatch.setattr("bidsapp.participant.align_deformable", note_start)
+    monkeypatch.setattr("bidsapp.aligning.align_deformable", note_start)
     patient = subject(one_lesion())
     atlas = BareAtlas(template=patient.t1w, labels=patient.labels)
     for n in (0, 2):
         settings = replace(job().settings, location_ensemble=n, random_seed=5)
-        assert len(list(repeated(patient, stay(), atlas, settings))) == n
+        assert len(list(repeated(patient, guide(patient.labels, None, "none"), stay(), atlas, settings))) == n
     assert not np.allclose(starts[0], starts[1])
     assert np.abs(starts[0] - np.eye(4)).max() < 5
 

@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+from jaxtyping import Float64
+
 from bidsapp.errors import MissingInputError
 from bidsapp.images.volume import Volume
 from bidsapp.lesions.healing import heal_labels
+from bidsapp.lesions.suspected import find_suspected
 
 
 @dataclass(frozen=True)
@@ -15,16 +19,24 @@ class Guide:
     ----------
     handling
         "mask": lesions are healed in the labels, left out of the comparison, and grow as their rings do;
-        "volume": they are not told apart, but each structure keeps its volume even; "none": neither.
+        "volume": the same for what is suspected to be a lesion; "none": neither, nor does a structure keep
+        its volume even.
     labels
         What is compared with the atlas.
     lesions
-        The mask that the handling rests on; None without.
+        The mask that the handling rests on, given or suspected; None without.
     """
 
     handling: str
     labels: Volume
     lesions: Volume | None
+
+    @property
+    def suspected_ml(self) -> float:
+        """How much was taken for lesions without a mask."""
+        if self.handling != "volume" or self.lesions is None:
+            return 0.0
+        return round(float((self.lesions.data > 0).sum() * self.lesions.space.voxel_volume_mm3 / 1000), 2)
 
 
 def guide(labels: Volume, mask: Volume | None, wanted: str) -> Guide:
@@ -48,6 +60,28 @@ def guide(labels: Volume, mask: Volume | None, wanted: str) -> Guide:
     if handling == "mask" and mask is not None:
         return Guide(handling, heal_labels(labels, mask), mask)
     return Guide(handling, labels, None)
+
+
+def suspect(guided: Guide, t1w: Volume, atlas: Volume, affine: Float64[np.ndarray, "4 4"]) -> Guide:
+    """Look for lesions that no mask tells of, where handling goes by the volume, and spare them alike.
+
+    Parameters
+    ----------
+    guided
+        How the lesions are handled so far.
+    t1w
+        The scan.
+    atlas
+        SegAnat indices of the atlas.
+    affine
+        Atlas world to patient world, millimetres.
+    """
+    if guided.handling != "volume":
+        return guided
+    suspected = find_suspected(guided.labels, t1w, atlas, affine)
+    if suspected is None:
+        return guided
+    return Guide(guided.handling, heal_labels(guided.labels, suspected), suspected)
 
 
 def settle_handling(wanted: str, *, has_mask: bool) -> str:

@@ -1,0 +1,201 @@
+"""Lesions that no mask tells of: what scan and label map cannot both be right about.
+
+Not a segmentation for measuring lesions by: it only keeps the alignment from closing what it should carry.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Bool, Float64
+from scipy.ndimage import (
+    affine_transform,
+    binary_dilation,
+    binary_erosion,
+    binary_fill_holes,
+    distance_transform_edt,
+    find_objects,
+    gaussian_filter,
+    generate_binary_structure,
+    label,
+)
+
+from bidsapp.atlas.seganat import structures
+from bidsapp.geometry.space import Space
+from bidsapp.images.volume import Volume
+
+BRIGHT, FAINT = 3.5, 2.2
+"""Standard deviations above white matter: a lesion has a voxel above the first and reaches to the second."""
+LEAST_SPREAD = 0.06
+"""A standard deviation is at least this share of the way from the darkest tissue to white matter."""
+SOLID = 0.6
+"""Share of that way from which on a voxel without a label, inside the brain, is tissue and no fluid."""
+STRAY_MM = 12.0
+"""A ventricle so far from all ventricles of the atlas is none."""
+UNKNOWN_MM = 8.0
+"""Around the atlas's structures that the label map lacks, a missing label is no sign."""
+SMALLEST_MM3 = 40.0
+LARGEST_SHARE = 0.2
+"""More than this share of the brain is no lesion, but another contrast or another brain."""
+_BLUR_MM = 0.7
+_BRIDGED_MM = 2.0
+_THINNEST_MM = 1.2
+_HULL_CLOSED_MM, _HULL_SKIN_MM = 5.0, 2.0
+_COARSE = 2
+_MARGIN_VOXELS = 8
+_TOUCHING = generate_binary_structure(3, 3)
+_WHITE = tuple(at for at, each in enumerate(structures()) if each.region == "Cerebral White Matter")
+_GREY = tuple(at for at, each in enumerate(structures()) if each.region == "Cerebral Cortex")
+_FLUID = tuple(at for at, each in enumerate(structures()) if at and each.tissue == "csf")
+
+
+def find_suspected(
+    labels: Volume, t1w: Volume, atlas: Volume, affine: Float64[np.ndarray, "4 4"]
+) -> Volume | None:
+    """Find compact bodies that are unlike what the label map calls them.
+
+    Three signs count, inside the brain of the atlas as the affine step lays it: brighter than white matter
+    (contrast agent), no label although there is tissue or labels all around, and fluid far from where the
+    atlas has any (the dark core of a ring). Gaps of 2 mm are bridged, enclosed holes filled, what is thinner
+    than 2.4 mm (vessels) or smaller than 40 mm3 is dropped.
+
+    Parameters
+    ----------
+    labels
+        SegAnat indices on their native grid.
+    t1w
+        The scan, on any grid of the same world.
+    atlas
+        SegAnat indices of the atlas.
+    affine
+        Atlas world to patient world, millimetres.
+
+    Returns
+    -------
+    suspected
+        Mask on the grid of `labels`; None if nothing is suspicious, or more than a fifth of the brain.
+    """
+    box = _box_of(labels)
+    part = _cut(labels, box)
+    brain = part.data > 0
+    inside, far, explained = _laid_over(part, atlas, affine)
+    bright, solid = _bright_or_solid(part, t1w, inside | brain)
+    signs = bright | ((solid | _enclosed(brain)) & ~explained) | (np.isin(part.data, _FLUID) & far)
+    found = np.zeros(labels.space.shape, dtype=np.uint8)
+    for body, where in _bodies(signs, inside | brain, part.space):
+        found[box][where] |= body
+    return Volume(found, labels.space) if 0 < found.sum() <= LARGEST_SHARE * brain.sum() else None
+
+
+def _bright_or_solid(
+    part: Volume, t1w: Volume, inside: Bool[np.ndarray, "i j k"]
+) -> tuple[Bool[np.ndarray, "i j k"], Bool[np.ndarray, "i j k"]]:
+    """Flag what is brighter than white matter, and tissue without a label."""
+    none = np.zeros(part.space.shape, dtype=np.bool_)
+    sizes = np.array(part.space.voxel_sizes_mm)
+    image = gaussian_filter(
+        _resampled(t1w.data.astype(np.float32), t1w.space, part.space, 1), _BLUR_MM / sizes
+    )
+    white = image[binary_erosion(np.isin(part.data, _WHITE))]
+    grey = image[np.isin(part.data, _GREY)]
+    if not len(white) or not len(grey) or np.median(grey) >= np.median(white):
+        return none, none
+    middle, darkest = float(np.median(white)), float(np.percentile(image[part.data > 0], 1))
+    spread = max(1.4826 * float(np.median(np.abs(white - middle))), LEAST_SPREAD * (middle - darkest))
+    pieces, _ = label(inside & (image > middle + FAINT * spread))
+    seeds = np.unique(pieces[inside & (image > middle + BRIGHT * spread)])
+    solid = inside & (part.data == 0) & (image > darkest + SOLID * (middle - darkest))
+    return np.isin(pieces, seeds[seeds > 0]), solid
+
+
+def _enclosed(brain: Bool[np.ndarray, "i j k"]) -> Bool[np.ndarray, "i j k"]:
+    """Flag what has no label and no way out of the brain."""
+    pieces, _ = label(~brain)
+    is_outside = np.zeros(pieces.max() + 1, dtype=np.bool_)
+    for axis in range(3):
+        for end in (0, -1):
+            is_outside[np.unique(pieces.take(end, axis=axis))] = True
+    is_outside[0] = True
+    return ~is_outside[pieces]
+
+
+def _laid_over(
+    part: Volume, atlas: Volume, affine: Float64[np.ndarray, "4 4"]
+) -> tuple[Bool[np.ndarray, "i j k"], Bool[np.ndarray, "i j k"], Bool[np.ndarray, "i j k"]]:
+    """Read the atlas at the patient's voxels: well inside the brain, far from fluid, near what has no label.
+
+    The last is near a structure of the atlas that the patient's label map lacks as a whole.
+    """
+    coarse = _cut(atlas, tuple(slice(None, None, _COARSE) for _ in range(3)))
+    data = np.pad(coarse.data, _MARGIN_VOXELS)
+    step = coarse.space.affine.copy()
+    step[:3, 3] = coarse.space.voxel_to_world(np.full((1, 3), -float(_MARGIN_VOXELS)))[0]
+    space = Space((data.shape[0], data.shape[1], data.shape[2]), affine @ step)
+    sizes = coarse.space.voxel_sizes_mm
+    hull = _shrunk(_grown(data > 0, _HULL_CLOSED_MM, sizes), _HULL_CLOSED_MM + _HULL_SKIN_MM, sizes)
+    near = _grown(np.isin(data, _FLUID), STRAY_MM, sizes)
+    unknown = _grown(~np.isin(data, np.append(np.unique(part.data), 0)), UNKNOWN_MM, sizes)
+    inside, close, explained = (
+        _resampled(flags.astype(np.uint8), space, part.space, 0) > 0 for flags in (hull, near, unknown)
+    )
+    return inside, inside & ~close, explained
+
+
+def _bodies(
+    signs: Bool[np.ndarray, "i j k"], inside: Bool[np.ndarray, "i j k"], space: Space
+) -> Iterator[tuple[Bool[np.ndarray, "a b c"], tuple[slice, ...]]]:
+    """Make each heap of signs one body without gaps, thin parts or holes; give it and its box."""
+    sizes = space.voxel_sizes_mm
+    near = [max(1, round(_BRIDGED_MM / 2 / size)) for size in sizes]
+    heaps, _ = label(binary_dilation(signs, np.ones([2 * n + 1 for n in near])), structure=_TOUCHING)
+    margin = [int(np.ceil(2 * _BRIDGED_MM / size)) + 1 for size in sizes]
+    for number, found in enumerate(find_objects(heaps), start=1):
+        where = tuple(slice(max(0, at.start - m), at.stop + m) for at, m in zip(found, margin, strict=True))
+        own = signs[where] & (heaps[where] == number)
+        if own.sum() * space.voxel_volume_mm3 < SMALLEST_MM3 / 4:
+            continue
+        bridged = _shrunk(_grown(own, _BRIDGED_MM, sizes), _BRIDGED_MM, sizes) | own
+        thick = _shrunk(binary_fill_holes(bridged), _THINNEST_MM, sizes)
+        body = _grown(thick, _THINNEST_MM, sizes) & inside[where]
+        pieces, _ = label(body, structure=_TOUCHING)
+        volumes = np.bincount(pieces.ravel()) * space.voxel_volume_mm3
+        is_kept = volumes >= SMALLEST_MM3
+        is_kept[0] = False
+        yield is_kept[pieces], where
+
+
+def _grown(flags: Bool[np.ndarray, "i j k"], mm: float, sizes: tuple[float, ...]) -> np.ndarray:
+    if not flags.any():
+        return flags
+    return np.asarray(distance_transform_edt(~flags, sampling=sizes) <= mm)
+
+
+def _shrunk(flags: Bool[np.ndarray, "i j k"], mm: float, sizes: tuple[float, ...]) -> np.ndarray:
+    return np.asarray(distance_transform_edt(np.pad(flags, 1), sampling=sizes)[1:-1, 1:-1, 1:-1] > mm)
+
+
+def _box_of(labels: Volume) -> tuple[slice, ...]:
+    """Give the box of all labels, with room around it."""
+    box = []
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        occupied = np.flatnonzero((labels.data > 0).any(axis=others))
+        box.append(slice(max(0, int(occupied[0]) - _MARGIN_VOXELS), int(occupied[-1]) + 1 + _MARGIN_VOXELS))
+    return tuple(box)
+
+
+def _cut(volume: Volume, box: tuple[slice, ...]) -> Volume:
+    """Keep a box of an image, or every n-th voxel."""
+    data = np.ascontiguousarray(volume.data[box])
+    affine = volume.space.affine @ np.diag([*(float(part.step or 1) for part in box), 1.0])
+    start = np.array([[float(part.start or 0) for part in box]])
+    affine[:3, 3] = volume.space.voxel_to_world(start)[0]
+    return Volume(data, Space((data.shape[0], data.shape[1], data.shape[2]), affine))
+
+
+def _resampled(data: np.ndarray, space: Space, onto: Space, order: int) -> np.ndarray:
+    """Read an image at the voxels of another grid; 0 beyond it."""
+    if space.matches(onto):
+        return data
+    way = space.inverse_affine @ onto.affine
+    read: np.ndarray = affine_transform(data, way[:3, :3], way[:3, 3], onto.shape, order=order)  # type: ignore[call-overload]
+    return read
