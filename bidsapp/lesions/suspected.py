@@ -33,9 +33,11 @@ STRAY_MM = 12.0
 """A ventricle so far from all ventricles of the atlas is none."""
 UNKNOWN_MM = 8.0
 """Around the atlas's structures that the label map lacks, a missing label is no sign."""
-SMALLEST_MM3 = 40.0
+SMALLEST_MM3 = 30.0
 LARGEST_SHARE = 0.2
 """More than this share of the brain is no lesion, but another contrast or another brain."""
+RIM_MM = 1.0
+"""A body reaches so much farther than its signs: at its border, tissue is half of either kind."""
 _BLUR_MM = 0.7
 _BRIDGED_MM = 2.0
 _THINNEST_MM = 1.2
@@ -155,12 +157,10 @@ def _bodies(
             continue
         bridged = _shrunk(_grown(own, _BRIDGED_MM, sizes), _BRIDGED_MM, sizes) | own
         thick = _shrunk(binary_fill_holes(bridged), _THINNEST_MM, sizes)
-        body = _grown(thick, _THINNEST_MM, sizes) & inside[where]
-        pieces, _ = label(body, structure=_TOUCHING)
-        volumes = np.bincount(pieces.ravel()) * space.voxel_volume_mm3
-        is_kept = volumes >= SMALLEST_MM3
+        pieces, _ = label(_grown(thick, _THINNEST_MM, sizes) & inside[where], structure=_TOUCHING)
+        is_kept = np.bincount(pieces.ravel()) * space.voxel_volume_mm3 >= SMALLEST_MM3
         is_kept[0] = False
-        yield is_kept[pieces], where
+        yield _grown(is_kept[pieces], RIM_MM, sizes) & inside[where], where
 
 
 def _grown(flags: Bool[np.ndarray, "i j k"], mm: float, sizes: tuple[float, ...]) -> np.ndarray:
