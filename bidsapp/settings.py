@@ -82,7 +82,7 @@ _COARSE = (
     ),
     Stage(grid_mm=4.0, labels_mm=2.0, smoothing_mm=4.0, step_mm=0.5, iterations=30, image_weight=2.0),
 )
-_FINE = Stage(grid_mm=2.0, labels_mm=1.0, smoothing_mm=0.8, step_mm=1.0, iterations=38, image_weight=0.1)
+_FINE = Stage(grid_mm=2.0, labels_mm=1.0, smoothing_mm=0.8, step_mm=0.8, iterations=44, image_weight=0.1)
 _NETWORK = Stage(grid_mm=4.0, labels_mm=2.0, smoothing_mm=4.0, step_mm=0.5, iterations=100, image_weight=2.0)
 _SLOPPY_NETWORK = replace(_NETWORK, grid_mm=8.0, labels_mm=4.0, images_mm=4.0, iterations=10)
 _FINER = (
@@ -149,7 +149,7 @@ class RegistrationSettings:
             raise UsageError(f"a preset must be one of {', '.join(PRESETS)}, got {name!r}")
         if name == "fast":
             coarse = tuple(replace(stage, iterations=10) for stage in _COARSE)
-            return cls(stages=(*coarse, replace(_FINE, iterations=7)), field_mm=1.6)
+            return cls(stages=(*coarse, replace(_FINE, step_mm=1.0, iterations=7)), field_mm=1.6)
         if name == "best":
             return cls(stages=(*_COARSE, *_FINER), curvature_weight=0.06, volume_weight=0.1, field_mm=0.6)
         return cls()

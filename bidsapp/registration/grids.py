@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float64, UInt8
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import distance_transform_edt, map_coordinates
 from torch import Tensor
 
 from bidsapp.geometry import kernels
@@ -14,6 +14,7 @@ from bidsapp.geometry.space import Space
 from bidsapp.images.volume import Volume
 
 N_LABELS = 35
+FAR_MM = 8.0
 
 
 def crop_to_labels(labels: Volume, margin_mm: float) -> Volume:
@@ -51,6 +52,12 @@ def pad(labels: Volume, n_voxels: int = 2) -> Volume:
     affine[:3, 3] = labels.space.voxel_to_world(np.full((1, 3), -float(n_voxels)))[0]
     data = np.pad(labels.data, n_voxels)
     return Volume(data, Space((data.shape[0], data.shape[1], data.shape[2]), affine))
+
+
+def leave_out_far(labels: Volume) -> Volume:
+    """Leave background out that is farther than 8 mm from every structure: nothing lands there."""
+    far = distance_transform_edt(labels.data == 0, sampling=labels.space.voxel_sizes_mm) > FAR_MM
+    return Volume(np.where(far, np.uint8(kernels.LEFT_OUT), labels.data), labels.space)
 
 
 def coarsen(labels: Volume, spacing_mm: float) -> Volume:

@@ -89,7 +89,7 @@ class Field:
         optimiser = torch.optim.Adam(
             [change],
             lr=stage.step_mm / stage.grid_mm,
-            betas=(0.9, 0.99),
+            betas=(0.9, 0.95),
             fused=on_card,
             capturable=on_card,
         )

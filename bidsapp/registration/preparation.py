@@ -1,6 +1,7 @@
 """What one stage of the over-fitting lowers, made ready from everything that is known about both brains."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Float64
@@ -9,7 +10,7 @@ from torch import Tensor
 from bidsapp.errors import UsageError
 from bidsapp.images.volume import Volume
 from bidsapp.registration.flow import Flow
-from bidsapp.registration.grids import coarsen, pair_labels
+from bidsapp.registration.grids import coarsen, leave_out_far, pair_labels
 from bidsapp.registration.intensities import Intensities, pair_images
 from bidsapp.registration.lesion_cells import find_lesion_cells
 from bidsapp.registration.lesion_cores import find_lesion_cores
@@ -38,6 +39,11 @@ class Brains:
     padded: Volume
     start: Float64[np.ndarray, "4 4"]
     images: Intensities | None
+
+    @cached_property
+    def compared(self) -> Volume:
+        """The fixed labels without the background far from the brain."""
+        return leave_out_far(self.box)
 
     def pictures(self) -> tuple[Volume, Volume]:
         """Give template and scan to who cannot do without.
@@ -84,7 +90,7 @@ def prepare_objective(
             flow.device,
         )
         return paper if settings.volume_weight else replace(paper, volume_weight=0.0)
-    labels = coarsen(brains.box, stage.labels_mm), coarsen(brains.padded, stage.labels_mm)
+    labels = coarsen(brains.compared, stage.labels_mm), coarsen(brains.padded, stage.labels_mm)
     pair = pair_labels(*labels, brains.start, flow.fine, flow.device)
     cells = label_cells(brains.box, flow.grid, flow.device)
     objective = Objective(flow, pair, cells, stage.image_weight, settings)

@@ -89,6 +89,7 @@ def test_votes_match_plain_torch_on_an_oblique_moving_grid(grid_step: float) -> 
     # blocks of equal labels, so that the shortcut for uniform corners is taken too
     moving[2:8, 2:7, 3:9] = 2
     to_grid = torch.tensor([[1 / grid_step, 0.1], [1 / grid_step, -0.2], [1 / grid_step, 0.0]])
+    fixed[::3, ::2] = kernels.LEFT_OUT
 
     def votes(displacement: Tensor) -> tuple[Tensor, Tensor]:
         kind = displacement.dtype
@@ -205,6 +206,21 @@ def test_identical_labels_under_the_identity_agree_completely() -> None:
     counts = torch.bincount(fixed.flatten().long(), minlength=3).double()
     torch.testing.assert_close(overlap, counts)
     torch.testing.assert_close(volume, counts)
+
+
+def test_voxels_left_out_neither_vote_nor_agree() -> None:
+    fixed, moving = labels(SHAPE, 3, 40), labels(SHAPE, 3, 41)
+    to_grid = torch.tensor([[1.0, 0.0]] * 3)
+    maps = (torch.eye(3, 4), torch.eye(3))
+    fixed[1:] = kernels.LEFT_OUT
+    overlap, volume = kernels.label_votes(torch.zeros(3, *SHAPE), to_grid, fixed, moving, maps, 3)
+    assert volume.sum() == fixed[0].numel()
+    assert (
+        overlap.sum()
+        == (fixed[0] == moving[0])[:-1, :-1].sum()
+        + (fixed[0] == 0)[-1].sum()
+        + (fixed[0] == 0)[:-1, -1].sum()
+    )
 
 
 def test_a_uniform_stretch_has_the_logarithm_of_its_volume_everywhere() -> None:

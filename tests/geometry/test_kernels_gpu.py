@@ -97,6 +97,7 @@ def test_votes_match_on_an_oblique_moving_grid(gpu: ModuleType, grid_step: float
     fixed, moving = labels((9, 10, 11), 4, 1), labels((12, 9, 13), 4, 2)
     moving[2:8, 2:7, 3:9] = 2
     to_grid = torch.tensor([[1 / grid_step, 0.1], [1 / grid_step, -0.2], [1 / grid_step, 0.0]])
+    fixed[::3, ::2] = kernels.LEFT_OUT
 
     def votes(operations: ModuleType, u: Tensor) -> Outcome:
         grids = [like(each, u) for each in (to_grid, fixed, moving, INDEX_MAP, TURN)]

@@ -15,6 +15,7 @@ from torch import Tensor
 from bidsapp.geometry.kernels import backends, reference
 
 _FOLD_FLOOR = 0.3
+LEFT_OUT = reference.LEFT_OUT
 _SLAB_VOXELS = 1_000_000
 
 
@@ -102,7 +103,8 @@ def label_votes(
     to_grid
         Per axis, scale and offset from a fixed voxel index to an index of the displacement's grid.
     fixed, moving
-        Labels below `n_labels`. Beyond the moving grid lies label 0.
+        Labels below `n_labels`. Beyond the moving grid lies label 0. Fixed voxels of 255 (`LEFT_OUT`) take
+        no part.
     maps
         Fixed voxel index (i, j, k, 1) to moving voxel index, and displacement to moving voxels.
     n_labels
@@ -212,7 +214,7 @@ def log_jacobian_moments(
 
 
 def count_labels(labels: UInt8[Tensor, "i j k"], n_labels: int) -> Float64[Tensor, " n"]:
-    """Count the voxels of every label.
+    """Count the voxels of every label below `n_labels`.
 
     Examples
     --------

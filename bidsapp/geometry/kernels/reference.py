@@ -7,6 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+LEFT_OUT = 255
+"""Label of fixed voxels that take no part in a vote."""
+
 STEEPNESS = 6.0
 """Below the floor of a determinant its logarithm goes on as a line, so many times as steep as its tangent."""
 
@@ -90,11 +93,12 @@ def label_votes(
     inside = ((position >= 0) & (position < sizes - 1)).all(dim=0).flatten()
     indices, weights = _corners(position, tuple(moving.shape))
     flat_fixed, flat_moving = fixed.flatten().long(), moving.flatten().long()
+    counts = flat_fixed != LEFT_OUT
     overlap = displacement.new_zeros(n_labels, dtype=torch.float64)
     volume = torch.zeros_like(overlap)
     for corner, at_corner in enumerate(indices):
         label = torch.where(inside, flat_moving[at_corner.flatten()], 0)
-        weight = weights[corner].flatten().double()
+        weight = weights[corner].flatten().double() * counts
         volume = volume.index_add(0, label, weight)
         overlap = overlap.index_add(0, label, weight * (label == flat_fixed))
     return overlap, volume
@@ -168,7 +172,7 @@ def balance(field: Tensor) -> Tensor:
 
 def count_labels(labels: Tensor, n_labels: int) -> Tensor:
     """Count the voxels of every label."""
-    return torch.bincount(labels.flatten(), minlength=n_labels).double()
+    return torch.bincount(labels.flatten(), minlength=n_labels)[:n_labels].double()
 
 
 def log_jacobian_moments(

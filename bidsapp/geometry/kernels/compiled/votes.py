@@ -5,6 +5,7 @@ import numpy as np
 
 from bidsapp.geometry.kernels.compiled.cells import N_SLABS, in_order, jit, jit_parallel
 from bidsapp.geometry.kernels.compiled.landing import add_slabs, land_row, reach_of_slabs, spread_row
+from bidsapp.geometry.kernels.reference import LEFT_OUT
 
 
 @jit
@@ -46,8 +47,10 @@ def vote(
             for j in range(nj):
                 land_row(displacement, low, fraction, (index_map, step_map), (i, j), row, landing)
                 for k in range(nk):
-                    x, y, z = landing[0, k], landing[1, k], landing[2, k]
                     label = fixed[i, j, k]
+                    if label == LEFT_OUT:
+                        continue
+                    x, y, z = landing[0, k], landing[1, k], landing[2, k]
                     x0, y0, z0 = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
                     if x0 < 0 or y0 < 0 or z0 < 0 or x0 >= mi - 1 or y0 >= mj - 1 or z0 >= mk - 1:
                         mass[0] += 1.0
@@ -132,6 +135,9 @@ def vote_adjoint(
                 back[:] = np.float32(0)
                 touched = False
                 for k in range(nk):
+                    label = fixed[i, j, k]
+                    if label == LEFT_OUT:
+                        continue
                     x, y, z = landing[0, k], landing[1, k], landing[2, k]
                     x0, y0, z0 = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
                     if x0 < 0 or y0 < 0 or z0 < 0 or x0 >= mi - 1 or y0 >= mj - 1 or z0 >= mk - 1:
@@ -142,7 +148,6 @@ def vote_adjoint(
                         and m000 == m100 and m000 == m101 and m000 == m110 and m000 == m111
                     ):  # fmt: skip
                         continue
-                    label = fixed[i, j, k]
                     bonus = to_overlap[label]
                     v000 = to_volume[m000] + (bonus if m000 == label else np.float32(0))
                     v001 = to_volume[m001] + (bonus if m001 == label else np.float32(0))

@@ -5,6 +5,9 @@ import triton.language as tl
 
 from bidsapp.geometry.kernels.gpu.places import blend, cell, land, pull_back, read_corners, slopes, unravel
 
+LEFT_OUT = tl.constexpr(255)
+"""As in `reference`; a Triton kernel reads global constants of its own file alone."""
+
 
 @triton.jit
 def _vote_of(label, corner):
@@ -45,6 +48,7 @@ def vote(
     z0, fz, _ = cell(z, mk)
     m000, m001, m010, m011, m100, m101, m110, m111 = read_corners(moving, x0, y0, z0, mj, mk, inside)
     here = tl.load(fixed + at, mask=mask, other=0)
+    mask = mask & (here != LEFT_OUT)
     sums = tl.program_id(0) * n_labels
     lowest = _lowest_from(0, m000, m001, m010, m011, m100, m101, m110, m111, n_labels)
     label = tl.min(lowest, axis=0)
@@ -98,7 +102,7 @@ def vote_adjoint(
     m000, m001, m010, m011, m100, m101, m110, m111 = read_corners(moving, x0, y0, z0, mj, mk, inside)
     label = tl.load(fixed + at, mask=mask, other=0)
     same = (m000 == m001) & (m000 == m010) & (m000 == m011) & (m000 == m100)
-    inside = inside & ~(same & (m000 == m101) & (m000 == m110) & (m000 == m111))
+    inside = inside & (label != LEFT_OUT) & ~(same & (m000 == m101) & (m000 == m110) & (m000 == m111))
     s0, s1, s2 = slopes(
         fx,
         fy,
