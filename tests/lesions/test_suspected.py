@@ -165,8 +165,8 @@ def test_thin_vessels_and_specks_are_no_lesions(atlas):
     def vessel(points: np.ndarray) -> np.ndarray:
         return (np.linalg.norm(points[:, :2] - PLACE[:2], axis=1) < 1.0) & (np.abs(points[:, 2]) < 20)
 
-    assert suspected(atlas, Change(vessel, None, 160.0)) is None
-    assert suspected(atlas, Change(ball(PLACE, 1.2), 0, 160.0)) is None
+    assert suspected(atlas, Change(vessel, None, 140.0)) is None
+    assert suspected(atlas, Change(ball(PLACE, 1.2), 0, 140.0)) is None
 
 
 def test_a_structure_that_the_label_map_lacks_altogether_is_no_lesion(atlas):
