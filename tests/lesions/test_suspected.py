@@ -60,8 +60,8 @@ def anatomy(points: np.ndarray) -> np.ndarray:
 
 
 def grid(middle: np.ndarray, axes: np.ndarray, sizes: tuple[float, float, float]) -> Space:
-    """An oblique grid around the whole brain."""
-    shape = np.ceil(np.array([104.0, 120.0, 96.0]) / sizes).astype(int)
+    """A grid around the whole brain, with room to spare."""
+    shape = np.ceil(np.array([128.0, 136.0, 124.0]) / sizes).astype(int)
     affine = np.eye(4)
     affine[:3, :3] = axes @ np.diag(sizes)
     affine[:3, 3] = middle - affine[:3, :3] @ ((shape - 1) / 2)
@@ -144,11 +144,51 @@ def test_a_hole_at_the_surface_is_found_if_there_is_tissue_in_it(atlas):
     assert suspected(atlas, Change(body, 0, FLUID)) is None
 
 
-@pytest.mark.parametrize("outside", [0, 3])
-def test_a_ring_whose_core_is_called_a_ventricle_is_found_whole(atlas, outside):
-    body, core = ball(PLACE, 9.0), ball(PLACE, 6.5)
-    ring = Change(body, outside, 150.0), Change(core, 5, 45.0)
+@pytest.mark.parametrize("rim", [0, 3])
+@pytest.mark.parametrize("core", [1, 5])
+def test_a_bright_ring_is_found_with_its_dark_core_whatever_that_is_called(atlas, rim, core):
+    body = ball(PLACE, 9.0)
+    ring = Change(body, rim, 150.0), Change(ball(PLACE, 6.5), core, 45.0)
     assert found_share(suspected(atlas, *ring), body) > 0.95
+
+
+def test_a_body_that_is_only_a_little_brighter_is_white_matter_and_a_bright_spot_makes_it_a_lesion(atlas):
+    body = ball(PLACE, 7.0)
+    faint, spot = Change(body, None, 120.0), Change(ball(PLACE, 3.0), None, 140.0)
+    assert suspected(atlas, faint) is None
+    assert found_share(suspected(atlas, faint, spot), body) > 0.8
+
+
+def test_two_parts_with_a_gap_of_three_millimetres_are_one_body(atlas):
+    body = ball(PLACE, 7.0)
+
+    def without_gap(points: np.ndarray) -> np.ndarray:
+        return body(points) & (np.abs(points[:, 2] - PLACE[2]) > 1.7)
+
+    assert found_share(suspected(atlas, Change(without_gap, None, 150.0)), body) > 0.9
+
+
+def test_a_body_reaches_a_millimetre_beyond_its_signs(atlas):
+    body = ball(PLACE, 6.0)
+    assert found_share(suspected(atlas, Change(ball(PLACE, 5.2), 0, 60.0)), body) > 0.75
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("keeps_upper", [True, False])
+def test_a_hole_that_the_edge_of_the_label_map_cuts_is_not_enclosed(atlas, axis, keeps_upper):
+    labels, t1w = patient(Change(ball(PLACE, 6.0), 0, 60.0))
+    at = round(float(NATIVE.world_to_voxel(TO_PATIENT[None, :3, :3] @ PLACE + TO_PATIENT[:3, 3])[0, axis]))
+    kept = [slice(None)] * 3
+    kept[axis] = slice(at, None) if keeps_upper else slice(None, at)
+    affine = NATIVE.affine.copy()
+    affine[:3, 3] += affine[:3, axis] * (at if keeps_upper else 0)
+    data = np.ascontiguousarray(labels.data[tuple(kept)])
+    cut = Volume(data, Space((data.shape[0], data.shape[1], data.shape[2]), affine))
+    assert find_suspected(cut, t1w, atlas, TO_PATIENT) is None
+
+
+def test_what_is_called_a_ventricle_outside_the_brain_is_no_lesion(atlas):
+    assert suspected(atlas, Change(ball(np.array([54.0, 0.0, 0.0]), 5.0), 6, FLUID)) is None
 
 
 def test_a_dark_core_called_a_ventricle_needs_no_ring_and_only_far_from_all_ventricles(atlas):
@@ -182,10 +222,9 @@ def test_a_structure_that_the_label_map_lacks_altogether_is_no_lesion(atlas):
 
 
 def test_more_than_a_fifth_of_the_brain_is_no_lesion(atlas):
-    def half(points: np.ndarray) -> np.ndarray:
-        return is_brain(points) & (points[:, 1] > 0)
-
-    assert suspected(atlas, Change(half, None, 150.0)) is None
+    large, too_large = (ball(np.array([0.0, -22.0, 4.0]), radius) for radius in (22.0, 28.0))
+    assert found_share(suspected(atlas, Change(large, 0, 90.0)), large) > 0.9
+    assert suspected(atlas, Change(too_large, 0, 90.0)) is None
 
 
 def test_where_white_matter_is_not_the_brightest_brightness_is_no_sign(atlas):
