@@ -23,7 +23,7 @@ Inside = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Change:
-    """What is other than in the healthy brain: where, how it is labelled and how bright; None for as it was."""
+    """What is other than in the healthy brain: where, its label and its brightness; None for as it was."""
 
     inside: Inside
     label: int | None
@@ -47,7 +47,7 @@ def is_brain(points: np.ndarray) -> np.ndarray:
 
 
 def anatomy(points: np.ndarray) -> np.ndarray:
-    """SegAnat indices at points of the atlas's world: cortex, white matter, ventricles, putamen, brain stem."""
+    """SegAnat indices at points of the atlas's world: a few structures, one of them in the middle."""
     is_right = points[:, 0] > 0
     labels = np.where(is_brain(points), 3 + is_right, 0).astype(np.uint8)
     white = ellipsoid(points, (0, 0, 0), (38, 46, 34))
