@@ -15,7 +15,7 @@ FIELD = "field-overlap"
 def plan_methods(model: Path | None, device: str, *, sloppy: bool = False) -> tuple[Method, ...]:
     """List the methods in the order of the table; without a general model those that need none.
 
-    No method is told where the tumours are: the volume term is all that keeps them, as in the paper.
+    No method is told where the tumours are: what is suspected and the volume term keep them.
 
     Parameters
     ----------

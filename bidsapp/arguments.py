@@ -202,8 +202,8 @@ def _add_computing(parser: argparse.ArgumentParser) -> None:
         choices=LESION_HANDLINGS,
         default="auto",
         help="mask: lesions under a mask keep the size of their surroundings; volume: masks do not steer, "
-        "every structure grows evenly; none: neither; default: auto, the mask where there is one, else the "
-        "volume",
+        "what is suspected to be a lesion keeps the size of its surroundings, every structure grows evenly; "
+        "none: neither; default: auto, the mask where there is one, else the volume",
     )
     add("--sloppy", action="store_true", help="coarse and quick: for tests only, never for results")
 

@@ -58,8 +58,7 @@ CONVERGENCE_COLUMNS: Mapping[str, str] = {
 
 _HANDLED: Mapping[str, str] = {
     "mask": "lesions were left out of the comparison and keep the size of their surroundings",
-    "volume": "no mask steered the alignment; {:.2g} ml that are unlike their label were taken for lesions "
-    "and keep the size of their surroundings; every structure keeps its volume even",
+    "volume": "no mask steered the alignment; every structure keeps its volume even",
     "none": "nothing was done to keep lesions as large as they are",
 }
 
@@ -282,7 +281,7 @@ def draw_page(
     """Lay out everything the page of this scan shows; its numbers are those of the saved tables."""
     subject, scan = native
     root = job.settings.selection.bids_dir
-    handled = _HANDLED[str(story.methods["lesion_handling"])].format(story.methods["suspected_ml"])
+    handled = _handled(story.methods)
     inputs = [("T1w", _relative(job.files.t1w, root), "; ".join(job.files.notes))]
     if job.files.labels:
         inputs.append(("anatomical labels", _relative(job.files.labels, root), ""))
@@ -321,6 +320,15 @@ def draw_page(
         displacement_mm=alignment.displacement,
         affine=alignment.affine,
     )
+
+
+def _handled(methods: Mapping[str, object]) -> str:
+    """Say how lesions were handled; the log of an earlier version tells of nothing suspected."""
+    told = _HANDLED[str(methods["lesion_handling"])]
+    if methods["lesion_handling"] == "volume" and "suspected_ml" in methods:
+        told += f"; {methods['suspected_ml']:.3g} ml that are unlike their label were taken for lesions and "
+        told += "keep the size of their surroundings"
+    return told
 
 
 def _summary(table: pd.DataFrame) -> dict[str, float | int | str]:

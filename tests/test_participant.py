@@ -15,6 +15,8 @@ from bidsapp.images.volume import Volume
 from bidsapp.lesions.handling import guide
 from bidsapp.participant import (
     ParticipantJob,
+    _handled,
+    _lesion_handling,
     _relative,
     _source,
     find_scan_lesions,
@@ -126,3 +128,33 @@ def test_inputs_are_named_by_the_dataset_they_come_from():
     assert _source(job(), MASKS / "sub-01" / "a.nii") == "bids:masks:sub-01/a.nii"
     assert _relative(RAW / "sub-01" / "a.nii", RAW) == "sub-01/a.nii"
     assert _relative(MASKS / "sub-01" / "a.nii", RAW) == "a.nii"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        ("mask", {"Method": "mask", "Mask": "bids:masks:sub-01/mask.nii"}),
+        ("volume", {"Method": "volume", "SuspectedVolumeMl": 0.01}),
+        ("none", {"Method": "none"}),
+    ],
+)
+def test_a_sidecar_tells_by_which_mask_or_how_much_was_suspected(wanted: str, told: dict[str, object]):
+    files = replace(job().files, lesion_mask=MASKS / "sub-01" / "mask.nii")
+    guided = guide(subject(None).labels, Volume(one_lesion(), SPACE), wanted)
+    if wanted == "volume":
+        three_voxels = np.zeros(SPACE.shape, np.uint8)
+        three_voxels[2, 2, 1:4] = 1  # 3.3 mm3 each
+        guided = replace(guided, lesions=Volume(three_voxels, SPACE))
+    assert _lesion_handling(replace(job(), files=files), guided) == told
+
+
+def test_a_sidecar_says_so_if_nothing_was_suspected():
+    guided = guide(subject(None).labels, None, "auto")
+    assert _lesion_handling(job(), guided) == {"Method": "volume", "SuspectedVolumeMl": 0.0}
+
+
+def test_the_page_tells_how_much_was_suspected_if_the_run_has_told():
+    assert "; 123 ml that are unlike" in _handled({"lesion_handling": "volume", "suspected_ml": 123.4})
+    assert "; 0.02 ml that are unlike" in _handled({"lesion_handling": "volume", "suspected_ml": 0.02})
+    assert "unlike" not in _handled({"lesion_handling": "volume"})
+    assert "unlike" not in _handled({"lesion_handling": "mask", "suspected_ml": 0.0})

@@ -149,3 +149,15 @@ def test_a_lost_or_spoilt_log_is_named(job: ParticipantJob) -> None:
     log.unlink()
     with pytest.raises(MissingInputError, match="the log of the run"):
         redraw_page(job)
+
+
+def test_the_log_of_an_earlier_version_tells_of_nothing_suspected(job: ParticipantJob) -> None:
+    log = latest_log(job.settings.output_dir, "01", {}, LogKind.SETTINGS)
+    choices = json.loads(log.read_text(encoding="utf-8"))
+    assert choices["story"]["methods"].pop("suspected_ml") == 0
+    choices["story"]["methods"]["lesion_handling"] = "volume"
+    log.write_text(json.dumps(choices), encoding="utf-8")
+    redraw_page(job)
+    page = place(job, Kind.REPORT).read_text(encoding="utf-8")
+    assert "no mask steered the alignment; every structure keeps its volume even" in page
+    assert "unlike their label" not in page

@@ -58,7 +58,7 @@ def find_suspected(
     Three signs count, inside the brain of the atlas as the affine step lays it: brighter than white matter
     (contrast agent), no label although there is tissue or labels all around, and fluid far from where the
     atlas has any (the dark core of a ring). Gaps of 2 mm are bridged, enclosed holes filled, what is thinner
-    than 2.4 mm (vessels) or smaller than 40 mm3 is dropped.
+    than 2.4 mm (vessels) or smaller than 30 mm3 is dropped; what is left reaches 1 mm farther.
 
     Parameters
     ----------

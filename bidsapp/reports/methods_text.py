@@ -247,7 +247,9 @@ def participant_methods(methods: Mapping[str, object], *, has_lesion: bool) -> M
     methods
         ``version`` and ``atlas`` are needed; the sentences about ``label_source``, ``spacing_mm``,
         ``iterations``, ``smoothness_weight``, ``curvature_weight``, ``volume_weight`` and ``device`` appear
-        when the key is there. ``objective``, "overlap" if it is not, says what was lowered.
+        when the key is there. ``objective``, "overlap" if it is not, says what was lowered;
+        ``lesion_handling``, "mask" if it is not, what kept lesions as large as they are, and ``suspected_ml``
+        how much was taken for lesions without a mask.
     has_lesion
         Whether there was a lesion mask.
     """
@@ -271,6 +273,7 @@ def participant_methods(methods: Mapping[str, object], *, has_lesion: bool) -> M
         + _with(methods, "spacing_mm", "The finest velocity grid had a spacing of {} mm.")
         + _with(methods, "iterations", "The optimisation took {} iterations.")
         + (_PAPER_OBJECTIVE if is_paper else _overlap_objective(methods, has_lesion=has_lesion))
+        + _suspicion(methods, is_paper=is_paper)
     )
     if has_lesion:
         core += (
@@ -298,7 +301,8 @@ _PAPER_OBJECTIVE = (
 
 def _overlap_objective(methods: Mapping[str, object], *, has_lesion: bool) -> str:
     """Write what was lowered, unless it was the paper's objective."""
-    without = ", lesions left out" if has_lesion else ""
+    is_masked = has_lesion and methods.get("lesion_handling", "mask") == "mask"
+    without = ", lesions left out" if is_masked else ""
     kept = ", which keeps lesions from collapsing" if has_lesion else ""
     return (
         f" The objective was the soft Dice overlap of the structures {_cite('milletari2016')}, each weighted "
@@ -309,6 +313,19 @@ def _overlap_objective(methods: Mapping[str, object], *, has_lesion: bool) -> st
         + _with(methods, "smoothness_weight", "The gradient had the weight {}.")
         + _with(methods, "curvature_weight", "The curvature had the weight {} mm².")
         + _with(methods, "volume_weight", "The volume-preservation term had the weight {}.")
+    )
+
+
+def _suspicion(methods: Mapping[str, object], *, is_paper: bool) -> str:
+    """Write what was spared without a mask, if the run looked for it and has told."""
+    if methods.get("lesion_handling") != "volume" or "suspected_ml" not in methods:
+        return ""
+    if not methods["suspected_ml"]:
+        return " No lesion mask steered the alignment, and no body unlike its label was found."
+    tied = "" if is_paper else ", were left out of the comparison and made to grow as the tissue around them"
+    return (
+        f" No lesion mask steered the alignment; bodies unlike their label, {methods['suspected_ml']:.3g} ml "
+        f"together, were taken for lesions: they were given the labels of the tissue around them{tied}."
     )
 
 

@@ -32,6 +32,29 @@ def test_methods_of_a_scan_without_lesions_do_not_speak_of_leaving_them_out():
     assert "collapsing" not in text
 
 
+def test_methods_of_a_scan_whose_mask_did_not_steer_do_not_claim_that_lesions_were_left_out():
+    text = participant_methods(NEEDED | {"lesion_handling": "volume"}, has_lesion=True).markdown
+    assert "left out" not in text
+    assert "mask steered" not in text
+
+
+@pytest.mark.parametrize(("objective", "is_tied"), [("overlap", True), ("paper", False)])
+def test_methods_tell_how_much_was_taken_for_lesions_without_a_mask(objective, is_tied):
+    told = NEEDED | {"objective": objective, "lesion_handling": "volume", "suspected_ml": 123.4}
+    text = participant_methods(told, has_lesion=False).markdown
+    assert "No lesion mask steered the alignment; bodies unlike their label, 123 ml together" in text
+    assert ("made to grow as the tissue around them" in text) == is_tied
+    none = participant_methods(told | {"suspected_ml": 0.0}, has_lesion=False).markdown
+    assert "no body unlike its label was found" in none
+    assert "taken for lesions" not in none
+
+
+@pytest.mark.parametrize("handling", ["mask", "none"])
+def test_methods_speak_of_suspicion_only_if_there_was_any(handling):
+    told = NEEDED | {"lesion_handling": handling, "suspected_ml": 0.0}
+    assert "mask steered" not in participant_methods(told, has_lesion=True).markdown
+
+
 def test_methods_tell_weights_only_if_the_run_told_them():
     weights = {"smoothness_weight": 0.25, "curvature_weight": 0.5, "volume_weight": 0.75}
     assert "weight 0." not in participant_methods(NEEDED, has_lesion=True).markdown
