@@ -164,8 +164,9 @@ def measure_parts(bench: Bench, known: Mapping[str, Any], path: Path) -> dict[st
         started = time.monotonic()
         parts[name] = measure()
         logger.info("%s: %.0f s", name, time.monotonic() - started)
-        is_whole = len(parts) == len(planned) and {each.case.name for each in bench.heads} == set(CASES)
-        result = assemble(parts) | {"sloppy": not is_whole, **known}
+        has_all_cases = {each.case.name for each in bench.heads} == set(CASES)
+        missing = [part for part in planned if part not in parts]
+        result = assemble(parts) | {"sloppy": not has_all_cases, "missing": missing, **known}
         save_json(result, path)
     return result
 

@@ -37,6 +37,8 @@ def build_block(found: Mapping[str, Any]) -> str:
     ]
     if "fireants" in found:
         lines += ["", *_fireants(found)]
+    if found.get("missing"):
+        lines += ["", f"Not measured in this run: {', '.join(found['missing']).replace('_', ' ')}."]
     return "\n".join(lines)
 
 

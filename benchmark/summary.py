@@ -242,7 +242,7 @@ def collect(results: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, 
     Raises
     ------
     DataError
-        If a result lacks what a figure is read from.
+        If a result lacks what a figure is read from and does not say which of its parts are missing.
     """
     return {
         figure.name: {
@@ -253,8 +253,17 @@ def collect(results: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, 
             "command": _look_up(results[figure.source], "provenance.command", figure.source),
         }
         for figure in FIGURES
-        if figure.source in results
+        if figure.source in results and _is_measured(figure, results[figure.source])
     }
+
+
+def _is_measured(figure: Figure, result: Mapping[str, object]) -> bool:
+    """Tell whether a result has a figure; one of a run that was cut short says what it lacks."""
+    if not result.get("missing"):
+        return True
+    group, name = figure.value.split(".")[:2]
+    part = result.get(group)
+    return isinstance(part, Mapping) and name in part
 
 
 def _look_up(result: Mapping[str, object], keys: str, source: str) -> object:

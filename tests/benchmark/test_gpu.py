@@ -150,8 +150,22 @@ def test_a_cut_run_keeps_what_it_has_and_is_not_whole(
     with pytest.raises(DataError, match="the card is gone"):
         gpu.measure_parts(bench(tmp_path), {"provenance": PROVENANCE}, path)
     kept = json.loads(path.read_text(encoding="utf-8"))
-    assert kept["sloppy"]
+    assert kept["missing"] == [
+        *("whole_grid", "loops", "published_network", "agreement", "fireants", "other_presets")
+    ]
     assert set(kept["figures"]) == {"seconds_median"}
+
+
+def test_of_a_cut_run_the_figures_that_are_there_are_published_and_the_rest_is_named() -> None:
+    row = {"seconds": 1.5, "dsc_mean": 0.9, "peak_gib": 1.0, "case": "oas1"} | dict.fromkeys(
+        ("affine_seconds", "preparation_and_updates_seconds", "way_back_seconds"), 0.5
+    )
+    found = gpu.assemble({"presets": {"default": [row]}}) | {"missing": ["loops", "whole_grid"]}
+    found |= {"card": CARD, "provenance": PROVENANCE | {"versions": {}}}
+    assert "Not measured in this run: loops, whole grid." in build_block(found)
+    assert list(collect({"gpu.json": found})) == ["engine.gpu.seconds_median"]
+    with pytest.raises(DataError):
+        collect({"gpu.json": found | {"missing": []}})
 
 
 def test_the_published_network_is_timed_by_its_updates(monkeypatch: pytest.MonkeyPatch) -> None:
