@@ -17,8 +17,8 @@ from bidsapp.images.volume import Volume
 from bidsapp.registration.grids import box_around
 from bidsapp.registration.losses.lesion_growth import strayed_lesions
 
-RING_MM = 20.0
-"""How far the tissue reaches that a lesion is tied to: beyond most of what a growing lesion has pushed."""
+RING_MM = 16.0
+"""How far the tissue reaches that a lesion is tied to: pushed close by, and far off it is another part."""
 REACH_CELLS = 1.0
 """Cells so far from a lesion belong to it, in cells: the smallest lesion has some on the coarsest grid."""
 _TOUCHING = generate_binary_structure(3, 3)
@@ -79,7 +79,7 @@ def find_lesion_cells(
 
     A lesion is one piece of the mask (26 neighbours). Its cells are those whose middle lands in it or within
     a cell of it, so that the smallest lesion has some on the coarsest grid; its ring are the cells of the
-    brain beyond, up to 20 mm, that are nearer to it than to any other lesion.
+    brain beyond, up to 16 mm, that are nearer to it than to any other lesion.
 
     Parameters
     ----------
