@@ -136,9 +136,9 @@ def _laid_over(
     hull = _shrunk(_grown(data > 0, _HULL_CLOSED_MM, sizes), _HULL_CLOSED_MM + _HULL_SKIN_MM, sizes)
     near = _grown(np.isin(data, _FLUID), STRAY_MM, sizes)
     unknown = _grown(~np.isin(data, np.append(np.unique(part.data), 0)), UNKNOWN_MM, sizes)
-    inside, close, explained = (
-        _resampled(flags.astype(np.uint8), space, part.space, 0) > 0 for flags in (hull, near, unknown)
-    )
+    flags = hull.astype(np.uint8) + 2 * near.astype(np.uint8) + 4 * unknown.astype(np.uint8)
+    read = _resampled(flags, space, part.space, 0)
+    inside, close, explained = ((read & bit) > 0 for bit in (1, 2, 4))
     return inside, inside & ~close, explained
 
 

@@ -79,6 +79,8 @@ def log_jacobian_moments_adjoint(
             for j in range(nj - 1):
                 for k in range(nk - 1):
                     label = labels[i, j, k]
+                    if to_first[label] == 0 and to_second[label] == 0:
+                        continue
                     odd = (i + j + k + phase) % 2
                     for corner in range(4):
                         a, b = corner // 2, corner % 2
