@@ -148,8 +148,8 @@ class RegistrationSettings:
         if name not in PRESETS:
             raise UsageError(f"a preset must be one of {', '.join(PRESETS)}, got {name!r}")
         if name == "fast":
-            coarse = tuple(replace(stage, iterations=10) for stage in _COARSE)
-            return cls(stages=(*coarse, replace(_FINE, step_mm=1.0, iterations=7)), field_mm=1.6)
+            coarse = tuple(replace(stage, iterations=9) for stage in _COARSE)
+            return cls(stages=(*coarse, replace(_FINE, step_mm=1.0, iterations=6)), field_mm=1.6)
         if name == "best":
             return cls(stages=(*_COARSE, *_FINER), curvature_weight=0.06, volume_weight=0.1, field_mm=0.6)
         return cls()
