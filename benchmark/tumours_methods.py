@@ -65,7 +65,11 @@ def _ours(objective: str, handling: str, parameterisation: str = "field") -> Met
     return Method(
         name=f"{start}{objective}-{handling}",
         words=f"{parameterisation}, {'our' if objective == 'overlap' else 'paper'} objective, "
-        + {"mask": "volume term and mask", "volume": "volume term", "none": "no volume term"}[handling],
+        + {
+            "mask": "volume term and mask",
+            "volume": "volume term, no mask: suspected lesions",
+            "none": "no volume term",
+        }[handling],
         uses_mask=handling == "mask",
         control=f"{start}{objective}{end}",
         choices={
