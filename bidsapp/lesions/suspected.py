@@ -34,7 +34,7 @@ STRAY_MM = 12.0
 UNKNOWN_MM = 8.0
 """Around the atlas's structures that the label map lacks, a missing label is no sign."""
 SMALLEST_MM3 = 30.0
-LARGEST_SHARE = 0.2
+LARGEST_SHARE = 0.1
 """More than this share of the brain is no lesion, but another contrast or another brain."""
 RIM_MM = 1.0
 """A body reaches so much farther than its signs: at its border, tissue is half of either kind."""
@@ -74,7 +74,7 @@ def find_suspected(
     Returns
     -------
     suspected
-        Mask on the grid of `labels`; None if nothing is suspicious, or more than a fifth of the brain.
+        Mask on the grid of `labels`; None if nothing is suspicious, or more than a tenth of the brain.
     """
     box = _box_of(labels)
     part = _cut(labels, box)
