@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 import jaxtyping
+import numba  # noqa: F401 - now: imported inside a test of the command line, it would keep that test's threads
 import numpy as np
 import pytest
 import torch

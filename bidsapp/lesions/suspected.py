@@ -25,10 +25,13 @@ from bidsapp.images.volume import Volume
 
 BRIGHT, FAINT = 3.5, 2.2
 """Standard deviations above white matter: a lesion has a voxel above the first and reaches to the second."""
-LEAST_SPREAD = 0.06
+LEAST_SPREAD = 0.07
 """A standard deviation is at least this share of the way from the darkest tissue to white matter."""
 SOLID = 0.6
 """Share of that way from which on a voxel without a label, inside the brain, is tissue and no fluid."""
+SOLID_MM = 3.0
+"""Half the thickness from which on unlabelled tissue with a way out of the brain counts: many label maps
+leave out the sulci between gyri, where tissue and fluid are blurred together."""
 STRAY_MM = 12.0
 """A ventricle so far from all ventricles of the atlas is none."""
 UNKNOWN_MM = 8.0
@@ -43,6 +46,8 @@ _BRIDGED_MM = 2.0
 _THINNEST_MM = 1.2
 _HULL_CLOSED_MM, _HULL_SKIN_MM = 5.0, 2.0
 _COARSE = 2
+_USUAL_PERCENT = 75
+_BIAS_ROUNDS, _FEWEST_POINTS, _MOST_POINTS = 4, 1_000, 20_000
 _MARGIN_VOXELS = 8
 _TOUCHING = generate_binary_structure(3, 3)
 _WHITE = tuple(at for at, each in enumerate(structures()) if each.region == "Cerebral White Matter")
@@ -56,9 +61,9 @@ def find_suspected(
     """Find compact bodies that are unlike what the label map calls them.
 
     Three signs count, inside the brain of the atlas as the affine step lays it: brighter than white matter
-    (contrast agent), no label although there is tissue or labels all around, and fluid far from where the
-    atlas has any (the dark core of a ring). Gaps of 2 mm are bridged, enclosed holes filled, what is thinner
-    than 2.4 mm (vessels) or smaller than 30 mm3 is dropped; what is left reaches 1 mm farther.
+    (contrast agent), no label although there are labels all around or tissue 6 mm thick, and fluid far from
+    where the atlas has any (the dark core of a ring). Gaps of 2 mm are bridged, enclosed holes filled, what
+    is thinner than 2.4 mm (vessels) or smaller than 30 mm3 is dropped; what is left reaches 1 mm farther.
 
     Parameters
     ----------
@@ -80,8 +85,10 @@ def find_suspected(
     part = _cut(labels, box)
     brain = part.data > 0
     inside, far, explained = _laid_over(part, atlas, affine)
-    bright, solid = _bright_or_solid(part, t1w, inside | brain)
-    signs = bright | ((solid | _enclosed(brain)) & ~explained) | (np.isin(part.data, _FLUID) & far)
+    near = _cut(t1w, box) if t1w.space.matches(labels.space) else t1w
+    bright, solid = _bright_or_solid(part, near, inside | brain)
+    solid = _opened(solid & ~explained, SOLID_MM, part.space.voxel_sizes_mm)
+    signs = bright | solid | (_enclosed(brain) & ~explained) | (np.isin(part.data, _FLUID) & far)
     found = np.zeros(labels.space.shape, dtype=np.uint8)
     for body, where in _bodies(signs, inside | brain, part.space):
         found[box][where] |= body
@@ -97,16 +104,59 @@ def _bright_or_solid(
     image = gaussian_filter(
         _resampled(t1w.data.astype(np.float32), t1w.space, part.space, 1), _BLUR_MM / sizes
     )
-    white = image[binary_erosion(np.isin(part.data, _WHITE))]
-    grey = image[np.isin(part.data, _GREY)]
+    is_white = binary_erosion(np.isin(part.data, _WHITE))
+    white, grey = image[is_white], image[np.isin(part.data, _GREY)]
     if not len(white) or not len(grey) or np.median(grey) >= np.median(white):
         return none, none
+    image = _levelled(image, is_white)
+    white = image[is_white]
     middle, darkest = float(np.median(white)), float(np.percentile(image[part.data > 0], 1))
     spread = max(1.4826 * float(np.median(np.abs(white - middle))), LEAST_SPREAD * (middle - darkest))
-    pieces, _ = label(inside & (image > middle + FAINT * spread))
-    seeds = np.unique(pieces[inside & (image > middle + BRIGHT * spread)])
+    excess = np.where(inside, image - _own_level(image, part.data, middle, spread)[part.data], -np.inf)
+    pieces, _ = label(excess > FAINT * spread)
+    seeds = np.unique(pieces[excess > BRIGHT * spread])
     solid = inside & (part.data == 0) & (image > darkest + SOLID * (middle - darkest))
     return np.isin(pieces, seeds[seeds > 0]), solid
+
+
+def _own_level(
+    image: np.ndarray, labels: np.ndarray, middle: float, spread: float
+) -> Float64[np.ndarray, "35"]:
+    """Give what is usual for each structure: white matter's brightness, or that of its own brighter quarter.
+
+    Brain stem and cerebellum are often a little brighter. What is far above is a lesion.
+    """
+    level = np.full(len(structures()), middle)
+    for at in np.unique(labels[labels > 0]):
+        level[at] = np.clip(np.percentile(image[labels == at], _USUAL_PERCENT), middle, middle + 2 * spread)
+    return level
+
+
+def _levelled(image: np.ndarray, is_white: Bool[np.ndarray, "i j k"]) -> np.ndarray:
+    """Make white matter equally bright everywhere, as far as a cubic polynomial in i, j, k can.
+
+    What strays from the polynomial by more than 2.5 standard deviations, as lesions do, has no say in it.
+    """
+    at = np.argwhere(is_white)
+    if len(at) < _FEWEST_POINTS:
+        return image
+    at = at[:: len(at) // _MOST_POINTS + 1]
+    values = image[tuple(at.T)].astype(np.float64)
+    axes = [np.stack([np.linspace(-1.0, 1.0, size) ** power for power in range(4)]) for size in image.shape]
+    powers = [(a, b, c) for a in range(4) for b in range(4 - a) for c in range(4 - a - b)]
+    i, j, k = (axis[:, along] for axis, along in zip(axes, at.T, strict=True))
+    design = np.stack([i[a] * j[b] * k[c] for a, b, c in powers], axis=1)
+    weights = np.linalg.lstsq(design, values, rcond=None)[0]
+    for _ in range(_BIAS_ROUNDS):
+        away = np.abs(values - design @ weights)
+        is_used = away <= 2.5 * 1.4826 * np.median(away)
+        weights = np.linalg.lstsq(design[is_used], values[is_used], rcond=None)[0]
+    along_k = np.zeros((*image.shape[:2], 4))
+    for (a, b, c), weight in zip(powers, weights, strict=True):
+        along_k[..., c] += weight * np.multiply.outer(axes[0][a], axes[1][b])
+    middle = float(np.median(values))
+    level = np.clip(along_k @ axes[2], middle / 2, middle * 2)
+    return image * (middle / level).astype(image.dtype)
 
 
 def _enclosed(brain: Bool[np.ndarray, "i j k"]) -> Bool[np.ndarray, "i j k"]:
@@ -153,11 +203,11 @@ def _bodies(
     for number, found in enumerate(find_objects(heaps), start=1):
         where = tuple(slice(max(0, at.start - m), at.stop + m) for at, m in zip(found, margin, strict=True))
         own = signs[where] & (heaps[where] == number)
-        if own.sum() * space.voxel_volume_mm3 < SMALLEST_MM3 / 4:
+        if own.sum() * space.voxel_volume_mm3 < SMALLEST_MM3 / 2:
             continue
         bridged = _shrunk(_grown(own, _BRIDGED_MM, sizes), _BRIDGED_MM, sizes) | own
-        thick = _shrunk(binary_fill_holes(bridged), _THINNEST_MM, sizes)
-        pieces, _ = label(_grown(thick, _THINNEST_MM, sizes) & inside[where], structure=_TOUCHING)
+        thick = _opened(binary_fill_holes(bridged), _THINNEST_MM, sizes)
+        pieces, _ = label(thick & inside[where], structure=_TOUCHING)
         is_kept = np.bincount(pieces.ravel()) * space.voxel_volume_mm3 >= SMALLEST_MM3
         is_kept[0] = False
         yield _grown(is_kept[pieces], RIM_MM, sizes) & inside[where], where
@@ -171,6 +221,10 @@ def _grown(flags: Bool[np.ndarray, "i j k"], mm: float, sizes: tuple[float, ...]
 
 def _shrunk(flags: Bool[np.ndarray, "i j k"], mm: float, sizes: tuple[float, ...]) -> np.ndarray:
     return np.asarray(distance_transform_edt(np.pad(flags, 1), sampling=sizes)[1:-1, 1:-1, 1:-1] > mm)
+
+
+def _opened(flags: Bool[np.ndarray, "i j k"], mm: float, sizes: tuple[float, ...]) -> np.ndarray:
+    return _grown(_shrunk(flags, mm, sizes), mm, sizes)
 
 
 def _box_of(labels: Volume) -> tuple[slice, ...]:

@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 from scipy.ndimage import distance_transform_edt
 
+from bidsapp.aligning import find_start
+from bidsapp.atlas.builtin import load_builtin
+from bidsapp.demo.patient import draw_patient
 from bidsapp.geometry.space import Space
 from bidsapp.images.volume import Volume
+from bidsapp.lesions.handling import guide
 from bidsapp.lesions.suspected import find_suspected
 from tests.registration.conftest import rotation
 
@@ -144,6 +148,14 @@ def test_a_hole_at_the_surface_is_found_if_there_is_tissue_in_it(atlas):
     assert suspected(atlas, Change(body, 0, FLUID)) is None
 
 
+def test_tissue_without_a_label_in_sulci_is_no_lesion(atlas):
+    def sulci(points: np.ndarray) -> np.ndarray:
+        is_deep = ellipsoid(points, (0, 0, 0), (32, 40, 28))
+        return is_brain(points) & ~is_deep & (np.mod(points[:, 1] + 2.0, 32.0) < 4.5)
+
+    assert suspected(atlas, Change(sulci, 0, 95.0)) is None
+
+
 @pytest.mark.parametrize("rim", [0, 3])
 @pytest.mark.parametrize("core", [1, 5])
 def test_a_bright_ring_is_found_with_its_dark_core_whatever_that_is_called(atlas, rim, core):
@@ -154,9 +166,25 @@ def test_a_bright_ring_is_found_with_its_dark_core_whatever_that_is_called(atlas
 
 def test_a_body_that_is_only_a_little_brighter_is_white_matter_and_a_bright_spot_makes_it_a_lesion(atlas):
     body = ball(PLACE, 7.0)
-    faint, spot = Change(body, None, 120.0), Change(ball(PLACE, 3.0), None, 140.0)
+    faint, spot = Change(body, None, 123.0), Change(ball(PLACE, 3.0), None, 140.0)
     assert suspected(atlas, faint) is None
     assert found_share(suspected(atlas, faint, spot), body) > 0.8
+
+
+@pytest.mark.parametrize("slope", [-0.3, 0.3])
+def test_a_coil_that_lights_one_side_hides_no_lesion_and_makes_none(atlas, slope):
+    field = 1 + slope * SCANNED_POINTS[:, 0].reshape(SCANNED.shape) / 44
+    for body in (ball(PLACE, 5.0), ball(PLACE * (-1, 1, 1), 5.0)):
+        labels, t1w = patient(Change(body, None, 140.0))
+        lit = Volume((t1w.data * field).astype(np.float32), t1w.space)
+        assert found_share(find_suspected(labels, lit, atlas, TO_PATIENT), body) > 0.9
+
+
+def test_a_structure_that_is_a_little_brighter_than_white_matter_is_no_lesion(atlas):
+    def stem(points: np.ndarray) -> np.ndarray:
+        return anatomy(points) == 33
+
+    assert suspected(atlas, Change(stem, None, 129.0)) is None
 
 
 def test_two_parts_with_a_gap_of_three_millimetres_are_one_body(atlas):
@@ -258,3 +286,14 @@ def test_scan_and_labels_may_share_a_grid(atlas):
     image[body(POINTS)] = 150
     t1w = Volume(image.astype(np.float32).reshape(NATIVE.shape), NATIVE)
     assert found_share(find_suspected(labels, t1w, atlas, TO_PATIENT), body) > 0.9
+
+
+@pytest.mark.parametrize("number", [1, 4])
+def test_in_a_virtual_scan_with_contrast_agent_little_but_the_metastases_is_suspected(number):
+    atlas = load_builtin()
+    (visit,) = draw_patient(atlas, number, ("Cerebral White Matter",) * 3, np.random.default_rng(number))
+    guided, _ = find_start(atlas.labels, visit.t1w["enhancing"], guide(visit.labels, None, "auto"))
+    assert guided.lesions is not None
+    is_found, is_lesion = guided.lesions.data > 0, visit.mask.data > 0
+    assert is_found[is_lesion].mean() > 0.6
+    assert (is_found & ~is_lesion).sum() < 0.005 * (visit.labels.data > 0).sum()

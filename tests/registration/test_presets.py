@@ -21,6 +21,11 @@ def n_updates(settings: RegistrationSettings) -> int:
     return sum(stage.iterations for stage in settings.stages)
 
 
+def points_read(settings: RegistrationSettings) -> float:
+    """Count the points at which labels are read, per cubic millimetre."""
+    return sum(stage.iterations / stage.labels_mm**3 for stage in settings.stages)
+
+
 def test_presets_go_from_fewer_updates_on_coarser_grids_to_more_on_finer_ones() -> None:
     fast, default, best = (RegistrationSettings.preset(name) for name in ("fast", "default", "best"))
     assert n_updates(fast) < n_updates(default) < n_updates(best)
@@ -61,7 +66,7 @@ def test_the_objective_goes_with_every_preset_and_changes_nothing_else() -> None
 
 def test_sloppy_beats_the_preset() -> None:
     assert run(sloppy=True, preset="best").registration == RegistrationSettings.sloppy()
-    assert n_updates(RegistrationSettings.sloppy()) < n_updates(RegistrationSettings.preset("fast"))
+    assert points_read(RegistrationSettings.sloppy()) < points_read(RegistrationSettings.preset("fast")) / 2
 
 
 def test_an_unknown_preset_is_refused_by_name() -> None:
