@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import os
 import resource
 import sys
 import time
@@ -18,7 +17,7 @@ import torch
 
 from benchmark.measure import RESULTS
 from benchmark.provenance import describe_provenance
-from benchmark.running import ROOT
+from benchmark.running import ROOT, one_thread_each
 from benchmark.summary import load_json
 from bidsapp.aligning import find_start
 from bidsapp.atlas.builtin import load_builtin
@@ -80,9 +79,8 @@ def measure_all(presets: Sequence[str], n_processes: int, work: Path) -> Iterato
     turns = [(preset, scan) for scan in scans for preset in presets] + [(FULL_SIZE, scans[0])]
     kept = [work / f"{scan.subject}_{preset.replace(' ', '-')}.json" for preset, scan in turns]
     due = [(turn, path) for turn, path in zip(turns, kept, strict=True) if not path.is_file()]
-    os.environ |= dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"), "1")  # children read it
     context = get_context("spawn")
-    with ProcessPoolExecutor(n_processes, context, max_tasks_per_child=1) as pool:
+    with one_thread_each(), ProcessPoolExecutor(n_processes, context, max_tasks_per_child=1) as pool:
         if due:
             pool.submit(measure_one, presets[0], scans[0]).result()  # kernels are compiled once, not counted
         found = [(pool.submit(measure_one, *turn), path) for turn, path in due]

@@ -6,7 +6,6 @@ Each result of one method on one scan is kept, so that a run that was stopped go
 import argparse
 import hashlib
 import logging
-import os
 import shutil
 import sys
 import time
@@ -27,7 +26,7 @@ from benchmark.network_page import PAGE, write_page
 from benchmark.network_scores import score_patient, score_scan
 from benchmark.network_summary import sum_up
 from benchmark.provenance import describe_provenance
-from benchmark.running import ROOT
+from benchmark.running import ROOT, one_thread_each
 from benchmark.summary import load_json
 from benchmark.tumours import choose
 from benchmark.tumours_methods import Method, align_control, align_tumours
@@ -97,8 +96,7 @@ def measure_all(turns: Turns, scans: Sequence[str], n_processes: int) -> None:
         for scan in due:
             measure(turns, scan)
         return
-    os.environ |= dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"), "1")  # children read it
-    with ProcessPoolExecutor(n_processes, get_context("spawn")) as pool:
+    with one_thread_each(), ProcessPoolExecutor(n_processes, get_context("spawn")) as pool:
         started = {pool.submit(measure, turns, scan): scan for scan in due}
         for ended in as_completed(started):
             ended.result()

@@ -3,7 +3,8 @@
 import os
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,6 +86,18 @@ def run_or_complain(command: Sequence[str], log: Path, *, expected: int = 0, fol
             f"said last: {lines[-1]} (all of it: {log}, kept with --work)"
         )
     return ended
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Let processes that are started meanwhile compute with one thread; ours keeps what it has."""
+    before = dict(os.environ)
+    os.environ |= dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"), "1")
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ |= before
 
 
 def plain_environment(environment: Mapping[str, str]) -> dict[str, str]:

@@ -4,6 +4,7 @@ Not a segmentation for measuring lesions by: it only keeps the alignment from cl
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float64
@@ -37,11 +38,13 @@ STRAY_MM = 12.0
 UNKNOWN_MM = 8.0
 """Around the atlas's structures that the label map lacks, a missing label is no sign."""
 SMALLEST_MM3 = 30.0
+SPECK_MM, SPECK_MM3 = 6.0, 6.0
+"""A bright body that is longer than the first in no direction may be as small as the second: no vessel is."""
 LARGEST_SHARE = 0.1
 """More than this share of the brain is no lesion, but another contrast or another brain."""
 RIM_MM = 1.0
 """A body reaches so much farther than its signs: at its border, tissue is half of either kind."""
-_BLUR_MM = 0.7
+_BLUR_MM, _SPECK_BLUR_MM = 0.7, 0.4
 _BRIDGED_MM = 2.0
 _THINNEST_MM = 1.2
 _HULL_CLOSED_MM, _HULL_SKIN_MM = 5.0, 2.0
@@ -63,7 +66,8 @@ def find_suspected(
     Three signs count, inside the brain of the atlas as the affine step lays it: brighter than white matter
     (contrast agent), no label although there are labels all around or tissue 6 mm thick, and fluid far from
     where the atlas has any (the dark core of a ring). Gaps of 2 mm are bridged, enclosed holes filled, what
-    is thinner than 2.4 mm (vessels) or smaller than 30 mm3 is dropped; what is left reaches 1 mm farther.
+    is thinner than 2.4 mm (vessels) or smaller than 30 mm3 is dropped, unless it is a bright speck. What is
+    left reaches 1 mm farther.
 
     Parameters
     ----------
@@ -86,37 +90,63 @@ def find_suspected(
     brain = part.data > 0
     inside, far, explained = _laid_over(part, atlas, affine)
     near = _cut(t1w, box) if t1w.space.matches(labels.space) else t1w
-    bright, solid = _bright_or_solid(part, near, inside | brain)
-    solid = _opened(solid & ~explained, SOLID_MM, part.space.voxel_sizes_mm)
-    signs = bright | solid | (_enclosed(brain) & ~explained) | (np.isin(part.data, _FLUID) & far)
+    light = _find_light(part, near, inside | brain)
+    solid = _opened(light.solid & ~explained, SOLID_MM, part.space.voxel_sizes_mm)
+    signs = light.bright | solid | (_enclosed(brain) & ~explained) | (np.isin(part.data, _FLUID) & far)
     found = np.zeros(labels.space.shape, dtype=np.uint8)
     for body, where in _bodies(signs, inside | brain, part.space):
         found[box][where] |= body
+    found[box] |= _grown(light.specks, RIM_MM, part.space.voxel_sizes_mm) & (inside | brain)
     return Volume(found, labels.space) if 0 < found.sum() <= LARGEST_SHARE * brain.sum() else None
 
 
-def _bright_or_solid(
-    part: Volume, t1w: Volume, inside: Bool[np.ndarray, "i j k"]
-) -> tuple[Bool[np.ndarray, "i j k"], Bool[np.ndarray, "i j k"]]:
+class _Light(NamedTuple):
+    """What the scan's brightness tells: parts of bright bodies, bright specks, tissue without a label."""
+
+    bright: Bool[np.ndarray, "i j k"]
+    specks: Bool[np.ndarray, "i j k"]
+    solid: Bool[np.ndarray, "i j k"]
+
+
+def _find_light(part: Volume, t1w: Volume, inside: Bool[np.ndarray, "i j k"]) -> _Light:
     """Flag what is brighter than white matter, and tissue without a label."""
     none = np.zeros(part.space.shape, dtype=np.bool_)
     sizes = np.array(part.space.voxel_sizes_mm)
-    image = gaussian_filter(
-        _resampled(t1w.data.astype(np.float32), t1w.space, part.space, 1), _BLUR_MM / sizes
-    )
+    sharp = _resampled(t1w.data.astype(np.float32), t1w.space, part.space, 1)
+    image = gaussian_filter(sharp, _BLUR_MM / sizes)
     is_white = binary_erosion(np.isin(part.data, _WHITE))
     white, grey = image[is_white], image[np.isin(part.data, _GREY)]
     if not len(white) or not len(grey) or np.median(grey) >= np.median(white):
-        return none, none
-    image = _levelled(image, is_white)
+        return _Light(none, none, none)
+    gain = _find_gain(image, is_white)
+    image *= gain
     white = image[is_white]
     middle, darkest = float(np.median(white)), float(np.percentile(image[part.data > 0], 1))
     spread = max(1.4826 * float(np.median(np.abs(white - middle))), LEAST_SPREAD * (middle - darkest))
-    excess = np.where(inside, image - _own_level(image, part.data, middle, spread)[part.data], -np.inf)
-    pieces, _ = label(excess > FAINT * spread)
-    seeds = np.unique(pieces[excess > BRIGHT * spread])
+    usual = np.where(inside, _own_level(image, part.data, middle, spread)[part.data], np.inf)
+    bright = _lit((image - usual) / spread)
+    sharp = (gaussian_filter(sharp, _SPECK_BLUR_MM / sizes) * gain - usual) / spread
     solid = inside & (part.data == 0) & (image > darkest + SOLID * (middle - darkest))
-    return np.isin(pieces, seeds[seeds > 0]), solid
+    return _Light(bright, _specks(_lit(sharp), part.space), solid)
+
+
+def _lit(excess: np.ndarray) -> Bool[np.ndarray, "i j k"]:
+    """Flag the bodies that reach to FAINT and have a voxel above BRIGHT."""
+    pieces, n_pieces = label(excess > FAINT)
+    is_lit = np.zeros(n_pieces + 1, dtype=np.bool_)
+    is_lit[pieces[excess > BRIGHT]] = True
+    is_lit[0] = False
+    return is_lit[pieces]
+
+
+def _specks(lit: Bool[np.ndarray, "i j k"], space: Space) -> Bool[np.ndarray, "i j k"]:
+    """Keep the bodies that are short in every direction and alone: the beads of a vessel are not."""
+    pieces, n_pieces = label(binary_dilation(lit, _TOUCHING))
+    is_speck = np.bincount(pieces[lit], minlength=n_pieces + 1) * space.voxel_volume_mm3 >= SPECK_MM3
+    for number, found in enumerate(find_objects(pieces), start=1):
+        sizes = [at.stop - at.start - 2 for at in found]
+        is_speck[number] &= max(np.multiply(sizes, space.voxel_sizes_mm)) <= SPECK_MM
+    return lit & is_speck[pieces]
 
 
 def _own_level(
@@ -132,14 +162,14 @@ def _own_level(
     return level
 
 
-def _levelled(image: np.ndarray, is_white: Bool[np.ndarray, "i j k"]) -> np.ndarray:
-    """Make white matter equally bright everywhere, as far as a cubic polynomial in i, j, k can.
+def _find_gain(image: np.ndarray, is_white: Bool[np.ndarray, "i j k"]) -> np.ndarray:
+    """Give what makes white matter equally bright everywhere, as far as a cubic polynomial in i, j, k can.
 
     What strays from the polynomial by more than 2.5 standard deviations, as lesions do, has no say in it.
     """
     at = np.argwhere(is_white)
     if len(at) < _FEWEST_POINTS:
-        return image
+        return np.ones_like(image)
     at = at[:: len(at) // _MOST_POINTS + 1]
     values = image[tuple(at.T)].astype(np.float64)
     axes = [np.stack([np.linspace(-1.0, 1.0, size) ** power for power in range(4)]) for size in image.shape]
@@ -156,7 +186,7 @@ def _levelled(image: np.ndarray, is_white: Bool[np.ndarray, "i j k"]) -> np.ndar
         along_k[..., c] += weight * np.multiply.outer(axes[0][a], axes[1][b])
     middle = float(np.median(values))
     level = np.clip(along_k @ axes[2], middle / 2, middle * 2)
-    return image * (middle / level).astype(image.dtype)
+    return (middle / level).astype(image.dtype)
 
 
 def _enclosed(brain: Bool[np.ndarray, "i j k"]) -> Bool[np.ndarray, "i j k"]:

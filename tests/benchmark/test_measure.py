@@ -11,7 +11,7 @@ import pytest
 from benchmark import measure, provenance
 from benchmark.cases import Bench, CaseSkippedError
 from benchmark.outcomes import complaints, describe, sum_up
-from benchmark.running import plain_environment, run_measured, run_or_complain
+from benchmark.running import one_thread_each, plain_environment, run_measured, run_or_complain
 from bidsapp.errors import DataError, MissingInputError
 
 
@@ -131,3 +131,12 @@ def test_numbers_are_summed_up_and_missing_ones_left_out() -> None:
 
 def test_only_numeric_columns_are_summed_up() -> None:
     assert list(sum_up([{"scan": "sub-a", "dice_mean": 0.9}])) == ["dice_mean"]
+
+
+def test_children_have_one_thread_and_what_was_set_before_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
+    with one_thread_each():
+        assert [os.environ[name] for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")] == ["1", "1"]
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+    assert "NUMBA_NUM_THREADS" not in os.environ

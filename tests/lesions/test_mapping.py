@@ -64,7 +64,8 @@ def test_a_lesion_of_one_voxel_neither_vanishes_nor_grows(shift_mm: tuple[float,
     lesion = one_lesion(Volume(data, space))
     warped = warp_lesion(lesion, space, ScalingAlignment(moved(shift_mm)), centred_space((40, 41, 42)))
     assert warped.volume_mm3 == pytest.approx(3.6, rel=0.03)
-    np.testing.assert_allclose(warped.centre_mm, lesion.centre_mm - np.array(shift_mm), atol=0.3)
+    half_a_voxel_mm = 0.5  # of the atlas: finer than its grid no single voxel can be placed
+    np.testing.assert_allclose(warped.centre_mm, lesion.centre_mm - np.array(shift_mm), atol=half_a_voxel_mm)
 
 
 def test_a_lesion_at_the_border_of_its_mask_keeps_its_volume() -> None:

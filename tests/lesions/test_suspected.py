@@ -234,7 +234,14 @@ def test_thin_vessels_and_specks_are_no_lesions(atlas):
         return (np.linalg.norm(points[:, :2] - PLACE[:2], axis=1) < 1.0) & (np.abs(points[:, 2]) < 20)
 
     assert suspected(atlas, Change(vessel, None, 140.0)) is None
-    assert suspected(atlas, Change(ball(PLACE, 1.2), 0, 140.0)) is None
+    assert suspected(atlas, Change(ball(PLACE, 0.9), 0, 140.0)) is None
+
+
+@pytest.mark.parametrize("label", [None, 0, 3])
+def test_a_bright_speck_is_found_whatever_it_is_called_and_a_dim_one_is_not(atlas, label):
+    body = ball(PLACE, 1.5)
+    assert found_share(suspected(atlas, Change(body, label, 170.0)), body) == 1
+    assert suspected(atlas, Change(body, label, 115.0)) is None
 
 
 def test_a_structure_that_the_label_map_lacks_altogether_is_no_lesion(atlas):
