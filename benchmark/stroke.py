@@ -21,13 +21,13 @@ from benchmark.readme import fill
 from benchmark.running import ROOT
 from benchmark.summary import load_json
 from bidsapp.atlas.builtin import load_builtin
-from bidsapp.atlas.pack import nearest_on_grid
 from bidsapp.bids.names import group_path
 from bidsapp.bids.save import load_table, save_json, save_text
 from bidsapp.errors import MetsAtlasError, MissingInputError
 from bidsapp.geometry.space import Space
 from bidsapp.group import run_group
 from bidsapp.images.nifti import read_labels, write_volume
+from bidsapp.images.regrid import on_grid
 from bidsapp.images.volume import Volume
 from bidsapp.settings import GroupSettings, RunSettings, Selection
 
@@ -143,7 +143,7 @@ def write_atlas(space: Space, maps: Path, folder: Path) -> None:
     )
     folder.mkdir(parents=True)
     write_volume(Volume(template, space), folder / "tpl-MNI152_T1w.nii.gz")
-    write_volume(nearest_on_grid(atlas.labels, space), folder / "tpl-MNI152_seg-SegAnat_dseg.nii.gz")
+    write_volume(on_grid(atlas.labels, space), folder / "tpl-MNI152_seg-SegAnat_dseg.nii.gz")
     for path in maps.glob("*_atlas-Arterial*"):
         shutil.copy(path, folder / path.name)
 

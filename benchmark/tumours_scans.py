@@ -7,11 +7,11 @@ from jaxtyping import Float64
 
 from benchmark.cases import SCANS, CaseSkippedError
 from benchmark.peers.cases import Brain, Case, case_names, load_case
-from bidsapp.atlas.pack import nearest_on_grid
 from bidsapp.demo.implant import Implanted, implant
 from bidsapp.demo.mass_effect import undo_all
 from bidsapp.demo.plan import JUNCTION, SMALLEST_RING_MM, Lesions, Tumour
 from bidsapp.errors import DataError
+from bidsapp.images.regrid import on_grid
 from bidsapp.images.volume import Volume
 from bidsapp.lesions.instances import Lesion, find_lesions
 
@@ -96,7 +96,7 @@ def load_tumour_scan(name: str) -> TumourScan:
     number = scan_names().index(name)
     case = load_case(name)
     t1w, plan = case.moving.t1w, plan_tumours(number)
-    labels = nearest_on_grid(case.moving.labels, t1w.space)
+    labels = on_grid(case.moving.labels, t1w.space)
     for attempt in range(MOST_ATTEMPTS):
         try:
             done = implant(t1w, labels, plan, np.random.default_rng([number, attempt]))

@@ -6,11 +6,12 @@ import pytest
 from scipy.ndimage import affine_transform
 
 from bidsapp.atlas.builtin import load_builtin
-from bidsapp.atlas.pack import AtlasPack, nearest_on_grid, read_label_names
+from bidsapp.atlas.pack import AtlasPack, read_label_names
 from bidsapp.atlas.territories import territory_volumes
 from bidsapp.atlas_space import read_atlas_space_lesions
 from bidsapp.geometry.space import Space
 from bidsapp.images.nifti import read_labels, write_volume
+from bidsapp.images.regrid import on_grid
 from bidsapp.images.volume import Volume
 from bidsapp.lesions.table import LESION_COLUMNS
 from bidsapp.lesions.territories import patient_territory_fractions, territory_lesions
@@ -64,7 +65,7 @@ def stroke_atlas() -> AtlasPack:
     return AtlasPack(
         name="MNI152",
         template=Volume(template, space),
-        labels=nearest_on_grid(builtin.labels, space),
+        labels=on_grid(builtin.labels, space),
         territories=read_labels(MAP),
         territory_names=names,
         perfusion=None,

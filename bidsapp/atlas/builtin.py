@@ -5,10 +5,11 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from bidsapp.atlas.pack import AtlasPack, checksum, nearest_on_grid
+from bidsapp.atlas.pack import AtlasPack, checksum
 from bidsapp.atlas.schemes import to_seganat
 from bidsapp.errors import MissingInputError
 from bidsapp.images.nifti import read_labels, read_volume
+from bidsapp.images.regrid import on_grid
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ def load_builtin() -> AtlasPack:
     return AtlasPack(
         name=NAME,
         template=template,
-        labels=nearest_on_grid(labels, template.space),
+        labels=on_grid(labels, template.space),
         territories=None,
         territory_names={},
         perfusion=None,

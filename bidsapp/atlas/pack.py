@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy.ndimage import affine_transform
 
 from bidsapp.atlas.schemes import detect_scheme, to_seganat
 from bidsapp.atlas.seganat import N_CLASSES
 from bidsapp.errors import DataError, MissingInputError
 from bidsapp.geometry.space import Space
 from bidsapp.images.nifti import read_labels, read_volume
+from bidsapp.images.regrid import on_grid
 from bidsapp.images.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -161,31 +161,6 @@ def load_pack(folder: Path) -> AtlasPack:
     )
 
 
-def nearest_on_grid(labels: Volume, space: Space) -> Volume:
-    """Bring labels to another grid of the same world frame; 0 beyond their border.
-
-    Parameters
-    ----------
-    labels
-        Whole numbers.
-    space
-        The grid to fill; each of its voxels takes the label nearest to its centre.
-
-    Examples
-    --------
-    >>> labels = Volume(np.array([[[1, 2, 3]]], dtype=np.uint8), Space((1, 1, 3), np.eye(4)))
-    >>> nearest_on_grid(labels, Space((1, 1, 5), np.diag([1.0, 1.0, 0.8, 1.0]))).data.tolist()
-    [[[1, 2, 3, 3, 0]]]
-    """
-    if labels.space.matches(space, tolerance_mm=0.0):
-        return labels
-    matrix = labels.space.inverse_affine @ space.affine
-    data = affine_transform(
-        labels.data, matrix, output_shape=space.shape, order=0, mode="grid-constant", cval=0
-    )
-    return Volume(data, space)
-
-
 def checksum(path: Path) -> str:
     """Return the sha256 of a file."""
     with path.open("rb") as file:
@@ -300,7 +275,7 @@ def _load_labels(paths: _PackFiles, space: Space) -> Volume:
         labels = translation.labels
     if not labels.space.matches(space):
         logger.info("%s brought to the template's grid by nearest neighbour", paths.labels.name)
-    return nearest_on_grid(labels, space)
+    return on_grid(labels, space)
 
 
 def _check_frame(volume: Volume, space: Space, path: Path) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bidsapp.atlas.pack import nearest_on_grid
 from bidsapp.atlas.schemes import detect_scheme, to_seganat
 from bidsapp.bids.find import SubjectFiles, find_participants, find_scans
 from bidsapp.bids.load import load_subject
@@ -23,6 +22,7 @@ from bidsapp.demo.placement import region_volumes_mm3
 from bidsapp.demo.plan import Inside, Lesions, default_rates, draw_places, draw_tumours
 from bidsapp.errors import DataError, MissingInputError, SelectionError, UsageError
 from bidsapp.images.nifti import read_labels, read_volume
+from bidsapp.images.regrid import on_grid
 from bidsapp.images.volume import Volume
 from bidsapp.settings import Selection
 
@@ -136,7 +136,7 @@ def implant_files(t1w_path: Path, labels_path: Path, plan: ImplantPlan, outputs:
     original = read_labels(labels_path)
     codes = {int(code) for code in np.unique(original.data)}
     labels = to_seganat(original, detect_scheme(codes, read_label_names(labels_path))).labels
-    done = implant_drawn(t1w, nearest_on_grid(labels, t1w.space), plan, t1w_path.name)
+    done = implant_drawn(t1w, on_grid(labels, t1w.space), plan, t1w_path.name)
     save_volume(_like(t1w, done.t1w), outputs["t1w"], NOTES)
     save_volume(done.mask, outputs["mask"], {"Virtual": True, "Type": "Lesion"})
     save_structures(done.labels, outputs["dseg"], {"Virtual": True})
@@ -186,7 +186,7 @@ def _implant_scan(files: SubjectFiles, folder: Path, plan: ImplantPlan) -> pd.Da
     """Implant tumours into one scan of a dataset and write it."""
     subject = load_subject(files)
     name = scan_name(files.subject, files.entities)
-    done = implant_drawn(subject.t1w, nearest_on_grid(subject.labels, subject.t1w.space), plan, name)
+    done = implant_drawn(subject.t1w, on_grid(subject.labels, subject.t1w.space), plan, name)
     scan = VirtualScan(files.subject, files.entities, _like(subject.t1w, done.t1w), done.labels, done.mask)
     write_scan(folder, scan, {**read_sidecar(files.t1w), **NOTES})
     logger.info("%s: %d virtual tumours", name, len(done.truth))

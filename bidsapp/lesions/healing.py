@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
+from bidsapp.images.regrid import on_grid
 from bidsapp.images.volume import Volume
 
 
@@ -24,7 +25,7 @@ def heal_labels(labels: Volume, mask: Volume) -> Volume:
     healed
         On the grid of `labels`. Unchanged where there is no lesion, or if no structure lies outside them.
     """
-    inside = _mask_on(labels, mask)
+    inside = on_grid(mask, labels.space).data != 0
     donors = (labels.data > 0) & ~inside
     if not inside.any() or not donors.any():
         return labels
@@ -41,14 +42,3 @@ def heal_labels(labels: Volume, mask: Volume) -> Volume:
     healed = labels.data.copy()
     healed[box][inside[box]] = labels.data[box][tuple(nearest)][inside[box]]
     return Volume(healed, labels.space)
-
-
-def _mask_on(labels: Volume, mask: Volume) -> np.ndarray:
-    """Read the mask at the centre of every label voxel."""
-    if mask.space.matches(labels.space):
-        return np.asarray(mask.data != 0)
-    voxels = np.rint(mask.space.world_to_voxel(labels.space.voxel_centres_mm())).astype(np.int64)
-    within = ((voxels >= 0) & (voxels < mask.space.shape)).all(axis=1)
-    found = np.zeros(len(voxels), dtype=bool)
-    found[within] = mask.data[tuple(voxels[within].T)] != 0
-    return found.reshape(labels.space.shape)

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64
 from scipy.ndimage import (
-    affine_transform,
     binary_dilation,
     binary_erosion,
     binary_fill_holes,
@@ -22,6 +21,7 @@ from scipy.ndimage import (
 
 from bidsapp.atlas.seganat import structures
 from bidsapp.geometry.space import Space
+from bidsapp.images.regrid import on_grid
 from bidsapp.images.volume import Volume
 
 BRIGHT, FAINT = 3.5, 2.2
@@ -112,7 +112,7 @@ def _find_light(part: Volume, t1w: Volume, inside: Bool[np.ndarray, "i j k"]) ->
     """Flag what is brighter than white matter, and tissue without a label."""
     none = np.zeros(part.space.shape, dtype=np.bool_)
     sizes = np.array(part.space.voxel_sizes_mm)
-    sharp = _resampled(t1w.data.astype(np.float32), t1w.space, part.space, 1)
+    sharp = on_grid(Volume(t1w.data.astype(np.float32), t1w.space), part.space, "linear").data
     image = gaussian_filter(sharp, _BLUR_MM / sizes)
     is_white = binary_erosion(np.isin(part.data, _WHITE))
     white, grey = image[is_white], image[np.isin(part.data, _GREY)]
@@ -217,7 +217,7 @@ def _laid_over(
     near = _grown(np.isin(data, _FLUID), STRAY_MM, sizes)
     unknown = _grown(~np.isin(data, np.append(np.unique(part.data), 0)), UNKNOWN_MM, sizes)
     flags = hull.astype(np.uint8) + 2 * near.astype(np.uint8) + 4 * unknown.astype(np.uint8)
-    read = _resampled(flags, space, part.space, 0)
+    read = on_grid(Volume(flags, space), part.space).data
     inside, close, explained = ((read & bit) > 0 for bit in (1, 2, 4))
     return inside, inside & ~close, explained
 
@@ -274,12 +274,3 @@ def _cut(volume: Volume, box: tuple[slice, ...]) -> Volume:
     start = np.array([[float(part.start or 0) for part in box]])
     affine[:3, 3] = volume.space.voxel_to_world(start)[0]
     return Volume(data, Space((data.shape[0], data.shape[1], data.shape[2]), affine))
-
-
-def _resampled(data: np.ndarray, space: Space, onto: Space, order: int) -> np.ndarray:
-    """Read an image at the voxels of another grid; 0 beyond it."""
-    if space.matches(onto):
-        return data
-    way = space.inverse_affine @ onto.affine
-    read: np.ndarray = affine_transform(data, way[:3, :3], way[:3, 3], onto.shape, order=order)  # type: ignore[call-overload]
-    return read

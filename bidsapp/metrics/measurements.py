@@ -6,11 +6,12 @@ from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float32
+from jaxtyping import Float32
 
 from bidsapp.atlas.seganat import structures
 from bidsapp.errors import ShapeError
 from bidsapp.geometry.space import Space
+from bidsapp.images.regrid import on_grid
 from bidsapp.images.volume import Volume
 from bidsapp.metrics.deformation import inverse_error_mm, regularity
 from bidsapp.metrics.overlap import dice, voxel_counts
@@ -129,7 +130,7 @@ def measure(
         If a map does not hold SegAnat labels.
     """
     table = _structure_table(fixed_labels, affine_labels, warped_labels)
-    brain = _brain_mask(fixed_labels, space)
+    brain = on_grid(fixed_labels, space).data > 0
     shape = regularity(displacement, space, brain)
     error = inverse_error_mm(displacement, inverse_displacement, space, brain)
     compared = table[table["is_compared"]]
@@ -169,14 +170,3 @@ def _structure_table(fixed: Volume, affine: Volume, warped: Volume) -> pd.DataFr
         }
     )
     return table.iloc[1:].reset_index(drop=True)
-
-
-def _brain_mask(labels: Volume, space: Space) -> Bool[np.ndarray, "i j k"]:
-    """Mark the voxels of `space` whose centre falls into a labelled voxel."""
-    if labels.space.matches(space):
-        return labels.data > 0
-    voxels = np.rint(labels.space.world_to_voxel(space.voxel_centres_mm())).astype(np.intp)
-    inside = ((voxels >= 0) & (voxels < np.array(labels.space.shape))).all(axis=1)
-    mask = np.zeros(len(voxels), dtype=bool)
-    mask[inside] = labels.data[tuple(voxels[inside].T)] > 0
-    return mask.reshape(space.shape)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bidsapp.atlas.pack import AtlasPack, checksum, load_pack, nearest_on_grid, read_label_names
+from bidsapp.atlas.pack import AtlasPack, checksum, load_pack, read_label_names
 from bidsapp.atlas.seganat import structures
 from bidsapp.errors import DataError, MissingInputError
 from bidsapp.geometry.space import Space
@@ -244,28 +244,3 @@ def test_a_table_that_cannot_be_read_is_refused(folder, table):
     add_territories(folder, table)
     with pytest.raises(DataError, match="tab-separated table with the columns index"):
         load_pack(folder)
-
-
-# Nearest neighbour
-
-
-def test_labels_keep_their_type_and_lie_where_they_lay():
-    labels = Volume(np.arange(120, dtype=np.int16).reshape(4, 5, 6), Space((4, 5, 6), AFFINE))
-    turned = AFFINE[:, [2, 0, 1, 3]]  # the same voxels with axes k, i, j
-    moved = nearest_on_grid(labels, Space((6, 4, 5), turned))
-    assert moved.data.dtype == np.int16
-    np.testing.assert_array_equal(moved.data, labels.data.transpose(2, 0, 1))
-
-
-def test_beyond_the_border_is_background():
-    labels = Volume(np.ones((4, 5, 6), np.uint8), Space((4, 5, 6), np.eye(4)))
-    shifted = np.eye(4)
-    shifted[0, 3] = 2.0
-    assert nearest_on_grid(labels, Space((4, 5, 6), shifted)).data.sum(axis=(1, 2)).tolist() == [30, 30, 0, 0]
-
-
-def test_no_label_appears_that_was_not_there():
-    data = np.array([1, 9], np.uint8)[np.indices((4, 5, 6)).sum(axis=0) % 2]
-    fine = Space((4, 5, 6), AFFINE).with_spacing(0.7)
-    moved = nearest_on_grid(Volume(data, Space((4, 5, 6), AFFINE)), fine)
-    assert set(np.unique(moved.data)) <= {0, 1, 9}

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from bidsapp.atlas.builtin import load_builtin
-from bidsapp.atlas.pack import load_pack, nearest_on_grid
+from bidsapp.atlas.pack import load_pack
 from bidsapp.images.nifti import write_volume
+from bidsapp.images.regrid import on_grid
 
 MAPS = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "maps"
 
@@ -44,13 +45,13 @@ def test_left_territories_lie_left(pack):
 
 
 def test_territories_cover_the_labelled_brain(pack):
-    on_template = nearest_on_grid(pack.territories, pack.template.space)
+    on_template = on_grid(pack.territories, pack.template.space)
     brain = pack.labels.data > 0
     assert (on_template.data[brain] > 0).mean() > 0.85
 
 
 def test_perfusion_is_higher_in_grey_than_in_white_matter(pack):
     space = pack.perfusion.space
-    labels = nearest_on_grid(pack.labels, space).data
+    labels = on_grid(pack.labels, space).data
     grey, white = (np.nanmean(pack.perfusion.data[np.isin(labels, pair)]) for pair in ((3, 4), (1, 2)))
     assert grey > 1.3 * white
