@@ -44,8 +44,6 @@ def warp_once(
 ) -> tuple[Volume, Volume, Volume | None]:
     """Bring T1w, labels and numbered lesions (None if there is none) onto the grid of the atlas."""
     onto = atlas.template.space
-    return (
-        alignment.resample(subject.t1w, onto=onto, interpolation="linear"),
-        alignment.resample(subject.labels, onto=onto, interpolation="nearest"),
-        warped_instances(scan.lesions, scan.space, alignment, onto) if scan.lesions else None,
-    )
+    t1w, labels = alignment.resample_all([(subject.t1w, "linear"), (subject.labels, "nearest")], onto=onto)
+    lesions = warped_instances(scan.lesions, scan.space, alignment, onto) if scan.lesions else None
+    return t1w, labels, lesions

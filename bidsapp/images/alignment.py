@@ -1,5 +1,6 @@
 """Alignment = affine + deformation, both directions: where every point of the atlas lies in the patient."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -97,16 +98,34 @@ class Alignment:
 
     def resample(self, volume: Volume, *, onto: Space, interpolation: Interpolation) -> Volume:
         """Pull a moving volume onto a grid of the fixed world, sampling it once; 0 outside its grid."""
+        return self.resample_all([(volume, interpolation)], onto=onto)[0]
+
+    def resample_all(
+        self, volumes: Sequence[tuple[Volume, Interpolation]], *, onto: Space
+    ) -> tuple[Volume, ...]:
+        """Pull several moving volumes onto a grid of the fixed world; its points are mapped once for all.
+
+        Parameters
+        ----------
+        volumes
+            Each with its interpolation.
+        onto
+            The grid to fill; 0 outside a volume's own grid.
+        """
         size_ij = onto.shape[1] * onto.shape[2]
         rows = max(1, _CHUNK // size_ij)
-        slabs = []
+        slabs: list[list[np.ndarray]] = [[] for _ in volumes]
         for start in range(0, onto.shape[0], rows):
             thickness = min(rows, onto.shape[0] - start)
             index = np.indices((thickness, *onto.shape[1:]), dtype=np.float64).reshape(3, -1).T
             index[:, 0] += start
-            voxels = volume.space.world_to_voxel(self.fixed_to_moving(onto.voxel_to_world(index)))
-            slabs.append(sample_at(volume.data, voxels, interpolation))
-        return Volume(np.concatenate(slabs).reshape(onto.shape), onto)
+            points = self.fixed_to_moving(onto.voxel_to_world(index))
+            voxels = {
+                space: space.world_to_voxel(points) for space in {volume.space for volume, _ in volumes}
+            }
+            for (volume, interpolation), done in zip(volumes, slabs, strict=True):
+                done.append(sample_at(volume.data, voxels[volume.space], interpolation))
+        return tuple(Volume(np.concatenate(done).reshape(onto.shape), onto) for done in slabs)
 
     def jacobian_determinant(self) -> Volume:
         """Local volume ratio of the deformation at each grid point, affine excluded.

@@ -207,7 +207,7 @@ def _laid_over(
 
     The last is near a structure of the atlas that the patient's label map lacks as a whole.
     """
-    coarse = _cut(atlas, tuple(slice(None, None, _COARSE) for _ in range(3)))
+    coarse = _cut(_cut(atlas, _box_of(atlas)), tuple(slice(None, None, _COARSE) for _ in range(3)))
     data = np.pad(coarse.data, _MARGIN_VOXELS)
     step = coarse.space.affine.copy()
     step[:3, 3] = coarse.space.voxel_to_world(np.full((1, 3), -float(_MARGIN_VOXELS)))[0]

@@ -122,7 +122,7 @@ def _nearest_mm(
     distances = np.zeros(from_flat.size)
     apart = ~np.isin(from_flat, to_flat, assume_unique=True)
     if apart.any():
-        tree = KDTree(_world(to_flat, grid))
+        tree = KDTree(_world(to_flat, grid), leafsize=16, balanced_tree=False)  # quickest on surfaces
         distances[apart] = tree.query(_world(from_flat[apart], grid))[0]
     return distances
 

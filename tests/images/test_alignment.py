@@ -56,6 +56,28 @@ def test_labels_stay_the_labels_they_were() -> None:
     assert set(np.unique(pulled.data)) <= {0, 7}
 
 
+def test_images_pulled_together_are_those_pulled_one_by_one() -> None:
+    coarse = Space((40, 40, 40), AFFINE @ np.diag([2, 2, 2, 1.0]))
+    fine = Space((50, 41, 42), AFFINE @ np.diag([1.5, 2, 1.9, 1.0]))
+    rng = np.random.default_rng(3)
+    t1w = Volume(rng.random(coarse.shape, dtype=np.float32), coarse)
+    labels, others = (
+        Volume(rng.integers(0, 9, space.shape).astype(np.uint8), space) for space in (coarse, fine)
+    )
+    together = alignment().resample_all(
+        [(t1w, "linear"), (labels, "nearest"), (others, "nearest")], onto=FIXED
+    )
+    alone = [
+        alignment().resample(t1w, onto=FIXED, interpolation="linear"),
+        alignment().resample(labels, onto=FIXED, interpolation="nearest"),
+        alignment().resample(others, onto=FIXED, interpolation="nearest"),
+    ]
+    for one, other in zip(together, alone, strict=True):
+        assert one.space == FIXED
+        np.testing.assert_array_equal(one.data, other.data)
+        assert one.data.any()
+
+
 def test_growth_is_one_over_the_jacobian_and_leaves_the_affine_out() -> None:
     stretch = 0.2 * FIXED.voxel_centres_mm().T.reshape(3, *FIXED.shape).astype(np.float32)
     stretched = Alignment(AFFINE, FIXED, stretch, np.zeros_like(stretch))
