@@ -82,7 +82,7 @@ _COARSE = (
     ),
     Stage(grid_mm=4.0, labels_mm=2.0, smoothing_mm=4.0, step_mm=0.5, iterations=30, image_weight=2.0),
 )
-_FINE = Stage(grid_mm=2.0, labels_mm=1.0, smoothing_mm=0.8, step_mm=0.8, iterations=42, image_weight=0.1)
+_FINE = Stage(grid_mm=2.0, labels_mm=1.0, smoothing_mm=0.8, step_mm=1.0, iterations=40, image_weight=0.03)
 _NETWORK = Stage(grid_mm=4.0, labels_mm=2.0, smoothing_mm=4.0, step_mm=0.5, iterations=100, image_weight=2.0)
 _SLOPPY_NETWORK = replace(_NETWORK, grid_mm=8.0, labels_mm=4.0, images_mm=4.0, iterations=10)
 _FINER = (
@@ -125,9 +125,9 @@ class RegistrationSettings:
 
     stages: tuple[Stage, ...] = (*_COARSE, _FINE)
     objective: str = "overlap"
-    smoothness_weight: float = 0.015
-    curvature_weight: float = 0.09
-    volume_weight: float = 0.15
+    smoothness_weight: float = 0.004
+    curvature_weight: float = 0.015
+    volume_weight: float = 0.01
     lesion_weight: float = 5.0
     squaring_steps: int = 4
     field_mm: float = 0.75

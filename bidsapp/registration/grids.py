@@ -54,6 +54,11 @@ def pad(labels: Volume, n_voxels: int = 2) -> Volume:
     return Volume(data, Space((data.shape[0], data.shape[1], data.shape[2]), affine))
 
 
+def lay(image: Volume, affine: Float64[np.ndarray, "4 4"]) -> Volume:
+    """Take an image of the moving world to the fixed one by an affine (fixed to moving); its data stay."""
+    return Volume(image.data, Space(image.space.shape, np.linalg.inv(affine) @ image.space.affine))
+
+
 def leave_out_far(labels: Volume) -> Volume:
     """Leave background out that is farther than 8 mm from every structure: nothing lands there."""
     far = distance_transform_edt(labels.data == 0, sampling=labels.space.voxel_sizes_mm) > FAR_MM

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from bidsapp.geometry import kernels
 from bidsapp.geometry.space import Space
+from bidsapp.images.regrid import on_grid
 from bidsapp.images.volume import Volume
-from bidsapp.registration.grids import box_around, coarsen, place, thinned
+from bidsapp.registration.grids import box_around, coarsen, lay, place, thinned
 
 RADIUS = 2
 """Boxes of the local correlation have 5 voxels along each axis."""
@@ -112,6 +113,41 @@ def pair_images(
         counted = counted & (covered < _TOUCHED)
     fixed_image, moving_image = (torch.from_numpy(image.data).to(device) for image in (fixed, moving))
     return ImagePair(to_grid, fixed_image, moving_image, maps, counted)
+
+
+def pair_images_back(
+    images: Intensities,
+    laid: Volume,
+    spacing_mm: float,
+    affine: Float64[np.ndarray, "4 4"],
+    onto: tuple[Space, torch.device | str],
+) -> ImagePair:
+    """Do the same looking from the scan, after the affine step, at the template.
+
+    Parameters
+    ----------
+    images
+        The template and the scan.
+    laid
+        The moving labels after the affine step, on a box of the template's grid; images count where they are
+        labelled, and within 3 mm, but not close to lesions.
+    spacing_mm
+        Both images are blurred to it and thinned out.
+    affine
+        Fixed world to moving world, millimetres.
+    onto
+        Grid of the displacement, and where torch computes.
+    """
+    grid, device = onto
+    template = thin_out(_cut(images.fixed, laid.space), spacing_mm)
+    scan = on_grid(lay(thin_out(images.moving, spacing_mm), affine), template.space, "linear")
+    counted = _close_to(coarsen(laid, spacing_mm))
+    if images.lesions is not None:
+        near = lay(Volume(images.close_to_lesions, images.lesions.space), affine)
+        counted &= on_grid(near, template.space, "linear").data < _TOUCHED
+    to_grid, maps = place(template.space, template.space, np.eye(4), grid, device)
+    seen, met, compared = (torch.from_numpy(data).to(device) for data in (scan.data, template.data, counted))
+    return ImagePair(to_grid, seen, met, maps, compared)
 
 
 def thin_out(image: Volume, spacing_mm: float) -> Volume:

@@ -4,15 +4,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float64
 from scipy.ndimage import distance_transform_edt, find_objects, generate_binary_structure, label
 from torch import Tensor
 
 from bidsapp.geometry import kernels
 from bidsapp.geometry.resample import sample_at
 from bidsapp.geometry.space import Space
+from bidsapp.images.regrid import on_grid
 from bidsapp.images.volume import Volume
-from bidsapp.registration.grids import LabelPair, box_around
+from bidsapp.registration.grids import LabelPair, box_around, lay
 
 DEPTH_MM = 4.0
 """So far in, the labels of the surroundings say which tissue was there; deeper they would be guessed."""
@@ -32,7 +33,7 @@ class LesionCores:
     inside: Float[Tensor, "mi mj mk"]
 
     def leave_out(self, pair: LabelPair, displacement: Float[Tensor, "3 i j k"]) -> LabelPair:
-        """Call background what lies in cores: the moving voxels, and the fixed voxels that land there.
+        """Leave the fixed voxels out that land in cores.
 
         Parameters
         ----------
@@ -43,11 +44,26 @@ class LesionCores:
         """
         i, j, k = pair.fixed.shape
         covered = kernels.sample_image(displacement.detach(), pair.to_grid, self.inside, pair.maps, (i, j, k))
-        return replace(
-            pair,
-            fixed=pair.fixed.masked_fill(covered >= 0.5, 0),
-            moving=pair.moving.masked_fill(self.inside > 0, 0),
-        )
+        return replace(pair, fixed=pair.fixed.masked_fill(covered >= 0.5, kernels.LEFT_OUT))
+
+
+def leave_out_cores(laid: Volume, mask: Volume, affine: Float64[np.ndarray, "4 4"]) -> Volume:
+    """Leave the cores of lesions out of the moving labels as the affine step lays them on a fixed grid.
+
+    Parameters
+    ----------
+    laid
+        Moving labels after the affine step.
+    mask
+        Lesions (not 0) on the native grid.
+    affine
+        Fixed world to moving world, millimetres.
+    """
+    deep = deep_inside(mask, DEPTH_MM)
+    if not deep.any():
+        return laid
+    covered = on_grid(lay(Volume(deep.astype(np.uint8), mask.space), affine), laid.space).data > 0
+    return Volume(np.where(covered, np.uint8(kernels.LEFT_OUT), laid.data), laid.space)
 
 
 def find_lesion_cores(mask: Volume, moving: Space, device: torch.device | str) -> LesionCores | None:

@@ -24,81 +24,89 @@ from bidsapp.settings import RegistrationSettings
 
 
 @dataclass(frozen=True)
-class Objective:
-    """What a velocity costs.
+class Side:
+    """What is seen of the alignment from one of the two brains: the one whose voxels are gone through.
 
     Parameters
     ----------
-    flow
-        From the velocity to the displacement.
     pair
         The label maps to lay over each other.
     cell_labels
-        The fixed label in the middle of each cell of the velocity's grid.
-    image_weight
-        Of one minus the local correlation of the intensities.
-    settings
-        The other weights.
+        Its label in the middle of each cell of the velocity's grid.
     images
         The intensities to lay over each other; None when only labels are known.
     lesions
         Cells of the lesions and their rings, which grow alike; None without lesions.
     cores
-        What lies deep in lesions, whose labels are not compared; None if nothing does.
+        What lies deep in lesions, whose labels are not compared, where that depends on the displacement;
+        None elsewhere.
     """
 
-    flow: Flow
     pair: LabelPair
     cell_labels: UInt8[Tensor, "ci cj ck"]
-    image_weight: float
-    settings: RegistrationSettings
     images: ImagePair | None = None
     lesions: LesionCells | None = None
     cores: LesionCores | None = None
 
-    def terms(self, velocity: Float[Tensor, "3 i j k"], phase: int) -> dict[str, Float64[Tensor, ""]]:
+    @cached_property
+    def corner_counts(self) -> Float64[Tensor, " n"]:
+        """How many corners of cells every label has in one phase."""
+        return 4 * kernels.count_labels(self.cell_labels, N_LABELS)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a velocity costs, seen from the atlas and from the patient in turn.
+
+    Seen from one side alone, the voxels of that side find their labels and those of the other do not: what
+    is gained there lies between the points that are looked at.
+
+    Parameters
+    ----------
+    flow
+        From the velocity to the displacement.
+    sides
+        The atlas's, which the velocity leads from, and the patient's, which its negative leads from.
+    image_weight
+        Of one minus the local correlation of the intensities.
+    settings
+        The other weights.
+    """
+
+    flow: Flow
+    sides: tuple[Side, Side]
+    image_weight: float
+    settings: RegistrationSettings
+
+    def terms(self, velocity: Float[Tensor, "3 i j k"], turn: int) -> dict[str, Float64[Tensor, ""]]:
         """Give every term, weighted, for a velocity in voxels of its grid.
 
-        `phase` (0 or 1) chooses which half of all cell corners is looked at.
+        `turn` (0 to 3) chooses the side (atlas, patient, atlas, patient), and which half of all cell corners
+        is looked at (the first in 0 and 1).
         """
-        coarse, there = self.flow(velocity)
-        pair = self.pair if self.cores is None else self.cores.leave_out(self.pair, there)
+        side, phase = self.sides[turn % 2], turn // 2
+        coarse, there = self.flow(-velocity if turn % 2 else velocity)
+        pair = side.pair if side.cores is None else side.cores.leave_out(side.pair, there)
         overlap, volume = kernels.label_votes(
             there, pair.to_grid, pair.fixed, pair.moving, pair.maps, N_LABELS
         )
-        return {
+        moments = kernels.log_jacobian_moments(coarse, side.cell_labels, N_LABELS, phase)
+        terms = {
             "dissimilarity": label_dissimilarity(overlap, volume, pair.fixed_volume, pair.present),
-            **self._image_dissimilarity(coarse),
             "smoothness": self._smoothness(velocity),
-            "volume_preservation": self.settings.volume_weight * self._uneven_growth(coarse, phase),
-            **self._strayed_lesions(coarse, phase),
+            "volume_preservation": self.settings.volume_weight * uneven_growth(*moments, side.corner_counts),
         }
-
-    def _image_dissimilarity(self, there: Float[Tensor, "3 i j k"]) -> dict[str, Float64[Tensor, ""]]:
-        if self.images is None:
-            return {}
-        return {"image_dissimilarity": self.image_weight * (1 - self.images.correlation(there))}
+        if side.images is not None:
+            terms["image_dissimilarity"] = self.image_weight * (1 - side.images.correlation(coarse))
+        if side.lesions is not None:
+            strayed = side.lesions.strayed(coarse, phase)
+            terms["lesion_preservation"] = self.settings.lesion_weight * strayed
+        return terms
 
     def _smoothness(self, velocity: Float[Tensor, "3 i j k"]) -> Float64[Tensor, ""]:
         slope = mean_squared_gradient(velocity)
         bend = mean_squared_curvature(velocity, self.flow.grid.voxel_sizes_mm[0])
         return self.settings.smoothness_weight * slope + self.settings.curvature_weight * bend
-
-    def _uneven_growth(self, displacement: Float[Tensor, "3 i j k"], phase: int) -> Float64[Tensor, ""]:
-        moments = kernels.log_jacobian_moments(displacement, self.cell_labels, N_LABELS, phase)
-        return uneven_growth(*moments, self._corner_counts)
-
-    @cached_property
-    def _corner_counts(self) -> Float64[Tensor, " n"]:
-        return 4 * kernels.count_labels(self.cell_labels, N_LABELS)
-
-    def _strayed_lesions(
-        self, displacement: Float[Tensor, "3 i j k"], phase: int
-    ) -> dict[str, Float64[Tensor, ""]]:
-        if self.lesions is None:
-            return {}
-        strayed = self.lesions.strayed(displacement, phase)
-        return {"lesion_preservation": self.settings.lesion_weight * strayed}
 
 
 def label_cells(labels: Volume, grid: Space, device: torch.device | str) -> UInt8[Tensor, "ci cj ck"]:

@@ -65,7 +65,7 @@ class PaperObjective:
     def terms(
         self,
         velocity: Float[Tensor, "3 i j k"],
-        phase: int,  # noqa: ARG002 - every voxel counts in every phase
+        turn: int,  # noqa: ARG002 - every voxel counts in every turn
     ) -> dict[str, Float64[Tensor, ""]]:
         """Give every term, weighted, for a velocity in voxels of its grid."""
         there = self.follow(velocity)

@@ -94,9 +94,9 @@ class Field:
             capturable=on_card,
         )
 
-        def update(phase: int) -> dict[str, Tensor]:
+        def update(turn: int) -> dict[str, Tensor]:
             optimiser.zero_grad()
-            terms = costs.terms(velocity + kernels.smooth(change, weights), phase)
+            terms = costs.terms(velocity + kernels.smooth(change, weights), turn)
             torch.autograd.backward(torch.stack(list(terms.values())).sum())
             optimiser.step()
             return {name: term.detach() for name, term in terms.items()}

@@ -4,17 +4,19 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
 from bidsapp.errors import UsageError
+from bidsapp.images.regrid import on_grid
 from bidsapp.images.volume import Volume
 from bidsapp.registration.flow import Flow
-from bidsapp.registration.grids import coarsen, leave_out_far, pair_labels
-from bidsapp.registration.intensities import Intensities, pair_images
+from bidsapp.registration.grids import coarsen, lay, leave_out_far, pair_labels
+from bidsapp.registration.intensities import Intensities, pair_images, pair_images_back
 from bidsapp.registration.lesion_cells import find_lesion_cells
-from bidsapp.registration.lesion_cores import find_lesion_cores
-from bidsapp.registration.objective import Objective, label_cells
+from bidsapp.registration.lesion_cores import find_lesion_cores, leave_out_cores
+from bidsapp.registration.objective import Objective, Side, label_cells
 from bidsapp.registration.paper import PaperObjective, paper_objective
 from bidsapp.settings import RegistrationSettings, Stage
 
@@ -44,6 +46,18 @@ class Brains:
     def compared(self) -> Volume:
         """The fixed labels without the background far from the brain."""
         return leave_out_far(self.box)
+
+    @cached_property
+    def laid(self) -> Volume:
+        """The moving labels on the grid of the box, after the affine step."""
+        return on_grid(lay(self.padded, self.start), self.box.space)
+
+    @cached_property
+    def laid_compared(self) -> Volume:
+        """The same without the background far from the brain, and without the cores of lesions."""
+        far = leave_out_far(self.laid)
+        lesions = None if self.images is None else self.images.lesions
+        return far if lesions is None else leave_out_cores(far, lesions, self.start)
 
     def pictures(self) -> tuple[Volume, Volume]:
         """Give template and scan to who cannot do without.
@@ -90,21 +104,47 @@ def prepare_objective(
             flow.device,
         )
         return paper if settings.volume_weight else replace(paper, volume_weight=0.0)
+    sides = _from_atlas(brains, flow, velocity, stage), _from_patient(brains, flow, stage)
+    return Objective(flow, sides, stage.image_weight, settings)
+
+
+def _from_atlas(brains: Brains, flow: Flow, velocity: Float[Tensor, "3 i j k"], stage: Stage) -> Side:
+    """Look from the atlas's voxels at the patient's native grids."""
     labels = coarsen(brains.compared, stage.labels_mm), coarsen(brains.padded, stage.labels_mm)
-    pair = pair_labels(*labels, brains.start, flow.fine, flow.device)
-    cells = label_cells(brains.box, flow.grid, flow.device)
-    objective = Objective(flow, pair, cells, stage.image_weight, settings)
+    side = Side(
+        pair_labels(*labels, brains.start, flow.fine, flow.device),
+        label_cells(brains.box, flow.grid, flow.device),
+    )
     images = brains.images
     if images is None:
-        return objective
+        return side
     found = flow(velocity)[0], flow.grid
     if stage.image_weight > 0:
         seen = pair_images(images, brains.box, stage.images_mm, brains.start, found)
-        objective = replace(objective, images=seen)
+        side = replace(side, images=seen)
     if images.lesions is not None and images.lesions.data.any():
-        objective = replace(
-            objective,
+        side = replace(
+            side,
             lesions=find_lesion_cells(images.lesions, brains.box, brains.start, found),
             cores=find_lesion_cores(images.lesions, labels[1].space, flow.device),
         )
-    return objective
+    return side
+
+
+def _from_patient(brains: Brains, flow: Flow, stage: Stage) -> Side:
+    """Look from the patient, as the affine step lays it, at the atlas; the patient's lesions keep still."""
+    labels = coarsen(brains.laid_compared, stage.labels_mm), coarsen(brains.box, stage.labels_mm)
+    side = Side(
+        pair_labels(*labels, np.eye(4), flow.fine, flow.device),
+        label_cells(brains.laid, flow.grid, flow.device),
+    )
+    images = brains.images
+    if images is None:
+        return side
+    if stage.image_weight > 0:
+        seen = pair_images_back(images, brains.laid, stage.images_mm, brains.start, (flow.grid, flow.device))
+        side = replace(side, images=seen)
+    if images.lesions is not None and images.lesions.data.any():
+        still = torch.zeros((3, *flow.grid.shape), device=flow.device), flow.grid
+        side = replace(side, lesions=find_lesion_cells(images.lesions, brains.laid, brains.start, still))
+    return side

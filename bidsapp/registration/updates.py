@@ -9,14 +9,16 @@ import torch
 from torch import Tensor
 
 Update = Callable[[int], dict[str, Tensor]]
-"""Does one update and gives its terms; told the phase, 0 or 1."""
+"""Does one update and gives its terms; told its turn, 0 to 3."""
 
-_STARTED_ONE_BY_ONE = 4
-"""Two updates of each phase: they compile kernels and make room for what the optimiser remembers."""
+TURNS = 4
+
+_STARTED_ONE_BY_ONE = TURNS
+"""They compile kernels and make room for what the optimiser remembers."""
 
 
 def run_updates(update: Update, iterations: int, card: torch.device | None = None) -> list[dict[str, float]]:
-    """Go through all updates, phase 0 and 1 in turn, and give the terms of each in their order.
+    """Go through all updates, turn 0, 1, 2, 3, 0 ..., and give the terms of each in their order.
 
     Parameters
     ----------
@@ -30,16 +32,16 @@ def run_updates(update: Update, iterations: int, card: torch.device | None = Non
 
     Examples
     --------
-    >>> run_updates(lambda phase: {"cost": torch.tensor(2.0 + phase)}, 3)
-    [{'cost': 2.0}, {'cost': 3.0}, {'cost': 2.0}]
+    >>> [terms["cost"] for terms in run_updates(lambda turn: {"cost": torch.tensor(2.0 + turn)}, 5)]
+    [2.0, 3.0, 4.0, 5.0, 2.0]
     """
     if card is not None:
         return _replayed(update, iterations, card)
-    return _told([update(iteration % 2) for iteration in range(iterations)])
+    return _told([update(iteration % TURNS) for iteration in range(iterations)])
 
 
 def _replayed(update: Update, iterations: int, card: torch.device) -> list[dict[str, float]]:
-    """Do the first updates one by one, record one of each phase, and replay those for the rest.
+    """Do the first updates one by one, record one of each turn, and replay those for the rest.
 
     All goes through one stream of its own, as recording asks for. What is recorded is not done meanwhile.
     """
@@ -47,16 +49,16 @@ def _replayed(update: Update, iterations: int, card: torch.device) -> list[dict[
     stream.wait_stream(torch.cuda.current_stream(card))
     with torch.cuda.stream(stream):
         first = min(_STARTED_ONE_BY_ONE, iterations)
-        terms = [update(iteration % 2) for iteration in range(first)]
+        terms = [update(iteration % TURNS) for iteration in range(first)]
         recorded: list[tuple[torch.cuda.CUDAGraph, dict[str, Tensor]]] = []
-        for phase in range(min(2, iterations - first)):
+        for turn in range(min(TURNS, iterations - first)):
             graph = torch.cuda.CUDAGraph()
             pool = recorded[0][0].pool() if recorded else None
             with torch.cuda.graph(graph, pool=pool, stream=stream):
-                written = update(phase)
+                written = update(turn)
             recorded.append((graph, written))
         for iteration in range(first, iterations):
-            graph, written = recorded[iteration % 2]
+            graph, written = recorded[iteration % TURNS]
             graph.replay()
             terms.append({name: term.clone() for name, term in written.items()})
         told = _told(terms)

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float64
 from torch import Tensor
 
-_EACH = 0.06
+_EACH = 0.4
 """What every structure weighs besides, as a share of the mean: the ventricle of fifty voxels is not lost."""
 
 

@@ -18,8 +18,8 @@ GRADIENT_NORM = 0.5
 class Costs(Protocol):
     """Anything that says what a velocity costs, term by term."""
 
-    def terms(self, velocity: Float[Tensor, "3 i j k"], phase: int) -> dict[str, Tensor]:
-        """Give every term, weighted; `phase` counts 0, 1, 0, 1 ..."""
+    def terms(self, velocity: Float[Tensor, "3 i j k"], turn: int) -> dict[str, Tensor]:
+        """Give every term, weighted; `turn` counts 0, 1, 2, 3, 0 ..."""
         ...
 
 
@@ -61,9 +61,9 @@ def overfit(
     network.to(seen.device)
     optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate)
 
-    def update(phase: int) -> dict[str, Tensor]:
+    def update(turn: int) -> dict[str, Tensor]:
         optimiser.zero_grad()
-        terms = costs.terms(predict_velocity(network, seen), phase)
+        terms = costs.terms(predict_velocity(network, seen), turn)
         torch.autograd.backward(torch.stack(list(terms.values())).sum())
         torch.nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM)
         optimiser.step()
