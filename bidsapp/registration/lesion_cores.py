@@ -15,7 +15,7 @@ from bidsapp.images.regrid import on_grid
 from bidsapp.images.volume import Volume
 from bidsapp.registration.grids import LabelPair, box_around, lay
 
-DEPTH_MM = 4.0
+DEPTH_MM = 1.0
 """So far in, the labels of the surroundings say which tissue was there; deeper they would be guessed."""
 _TOUCHING = generate_binary_structure(3, 3)
 
