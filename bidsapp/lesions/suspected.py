@@ -4,17 +4,14 @@ Not a segmentation for measuring lesions by: it only keeps the alignment from cl
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float64
 from scipy.ndimage import (
     binary_dilation,
-    binary_erosion,
     binary_fill_holes,
     distance_transform_edt,
     find_objects,
-    gaussian_filter,
     generate_binary_structure,
     label,
 )
@@ -23,13 +20,8 @@ from bidsapp.atlas.seganat import structures
 from bidsapp.geometry.space import Space
 from bidsapp.images.regrid import on_grid
 from bidsapp.images.volume import Volume
+from bidsapp.lesions.light import find_light
 
-BRIGHT, FAINT = 3.5, 2.2
-"""Standard deviations above white matter: a lesion has a voxel above the first and reaches to the second."""
-LEAST_SPREAD = 0.07
-"""A standard deviation is at least this share of the way from the darkest tissue to white matter."""
-SOLID = 0.6
-"""Share of that way from which on a voxel without a label, inside the brain, is tissue and no fluid."""
 SOLID_MM = 3.0
 """Half the thickness from which on unlabelled tissue with a way out of the brain counts: many label maps
 leave out the sulci between gyri, where tissue and fluid are blurred together."""
@@ -38,23 +30,16 @@ STRAY_MM = 12.0
 UNKNOWN_MM = 8.0
 """Around the atlas's structures that the label map lacks, a missing label is no sign."""
 SMALLEST_MM3 = 30.0
-SPECK_MM, SPECK_MM3 = 6.0, 6.0
-"""A bright body that is longer than the first in no direction may be as small as the second: no vessel is."""
 LARGEST_SHARE = 0.1
 """More than this share of the brain is no lesion, but another contrast or another brain."""
 RIM_MM = 1.0
 """A body reaches so much farther than its signs: at its border, tissue is half of either kind."""
-_BLUR_MM, _SPECK_BLUR_MM = 0.7, 0.4
 _BRIDGED_MM = 2.0
 _THINNEST_MM = 1.2
 _HULL_CLOSED_MM, _HULL_SKIN_MM = 5.0, 2.0
 _COARSE = 2
-_USUAL_PERCENT = 75
-_BIAS_ROUNDS, _FEWEST_POINTS, _MOST_POINTS = 4, 1_000, 20_000
 _MARGIN_VOXELS = 8
 _TOUCHING = generate_binary_structure(3, 3)
-_WHITE = tuple(at for at, each in enumerate(structures()) if each.region == "Cerebral White Matter")
-_GREY = tuple(at for at, each in enumerate(structures()) if each.region == "Cerebral Cortex")
 _FLUID = tuple(at for at, each in enumerate(structures()) if at and each.tissue == "csf")
 
 
@@ -90,7 +75,7 @@ def find_suspected(
     brain = part.data > 0
     inside, far, explained = _laid_over(part, atlas, affine)
     near = _cut(t1w, box) if t1w.space.matches(labels.space) else t1w
-    light = _find_light(part, near, inside | brain)
+    light = find_light(part, near, inside | brain)
     solid = _opened(light.solid & ~explained, SOLID_MM, part.space.voxel_sizes_mm)
     signs = light.bright | solid | (_enclosed(brain) & ~explained) | (np.isin(part.data, _FLUID) & far)
     found = np.zeros(labels.space.shape, dtype=np.uint8)
@@ -98,95 +83,6 @@ def find_suspected(
         found[box][where] |= body
     found[box] |= _grown(light.specks, RIM_MM, part.space.voxel_sizes_mm) & (inside | brain)
     return Volume(found, labels.space) if 0 < found.sum() <= LARGEST_SHARE * brain.sum() else None
-
-
-class _Light(NamedTuple):
-    """What the scan's brightness tells: parts of bright bodies, bright specks, tissue without a label."""
-
-    bright: Bool[np.ndarray, "i j k"]
-    specks: Bool[np.ndarray, "i j k"]
-    solid: Bool[np.ndarray, "i j k"]
-
-
-def _find_light(part: Volume, t1w: Volume, inside: Bool[np.ndarray, "i j k"]) -> _Light:
-    """Flag what is brighter than white matter, and tissue without a label."""
-    none = np.zeros(part.space.shape, dtype=np.bool_)
-    sizes = np.array(part.space.voxel_sizes_mm)
-    sharp = on_grid(Volume(t1w.data.astype(np.float32), t1w.space), part.space, "linear").data
-    image = gaussian_filter(sharp, _BLUR_MM / sizes)
-    is_white = binary_erosion(np.isin(part.data, _WHITE))
-    white, grey = image[is_white], image[np.isin(part.data, _GREY)]
-    if not len(white) or not len(grey) or np.median(grey) >= np.median(white):
-        return _Light(none, none, none)
-    gain = _find_gain(image, is_white)
-    image *= gain
-    white = image[is_white]
-    middle, darkest = float(np.median(white)), float(np.percentile(image[part.data > 0], 1))
-    spread = max(1.4826 * float(np.median(np.abs(white - middle))), LEAST_SPREAD * (middle - darkest))
-    usual = np.where(inside, _own_level(image, part.data, middle, spread)[part.data], np.inf)
-    bright = _lit((image - usual) / spread)
-    sharp = (gaussian_filter(sharp, _SPECK_BLUR_MM / sizes) * gain - usual) / spread
-    solid = inside & (part.data == 0) & (image > darkest + SOLID * (middle - darkest))
-    return _Light(bright, _specks(_lit(sharp), part.space), solid)
-
-
-def _lit(excess: np.ndarray) -> Bool[np.ndarray, "i j k"]:
-    """Flag the bodies that reach to FAINT and have a voxel above BRIGHT."""
-    pieces, n_pieces = label(excess > FAINT)
-    is_lit = np.zeros(n_pieces + 1, dtype=np.bool_)
-    is_lit[pieces[excess > BRIGHT]] = True
-    is_lit[0] = False
-    return is_lit[pieces]
-
-
-def _specks(lit: Bool[np.ndarray, "i j k"], space: Space) -> Bool[np.ndarray, "i j k"]:
-    """Keep the bodies that are short in every direction and alone: the beads of a vessel are not."""
-    pieces, n_pieces = label(binary_dilation(lit, _TOUCHING))
-    is_speck = np.bincount(pieces[lit], minlength=n_pieces + 1) * space.voxel_volume_mm3 >= SPECK_MM3
-    for number, found in enumerate(find_objects(pieces), start=1):
-        sizes = [at.stop - at.start - 2 for at in found]
-        is_speck[number] &= max(np.multiply(sizes, space.voxel_sizes_mm)) <= SPECK_MM
-    return lit & is_speck[pieces]
-
-
-def _own_level(
-    image: np.ndarray, labels: np.ndarray, middle: float, spread: float
-) -> Float64[np.ndarray, "35"]:
-    """Give what is usual for each structure: white matter's brightness, or that of its own brighter quarter.
-
-    Brain stem and cerebellum are often a little brighter. What is far above is a lesion.
-    """
-    level = np.full(len(structures()), middle)
-    for at in np.unique(labels[labels > 0]):
-        level[at] = np.clip(np.percentile(image[labels == at], _USUAL_PERCENT), middle, middle + 2 * spread)
-    return level
-
-
-def _find_gain(image: np.ndarray, is_white: Bool[np.ndarray, "i j k"]) -> np.ndarray:
-    """Give what makes white matter equally bright everywhere, as far as a cubic polynomial in i, j, k can.
-
-    What strays from the polynomial by more than 2.5 standard deviations, as lesions do, has no say in it.
-    """
-    at = np.argwhere(is_white)
-    if len(at) < _FEWEST_POINTS:
-        return np.ones_like(image)
-    at = at[:: len(at) // _MOST_POINTS + 1]
-    values = image[tuple(at.T)].astype(np.float64)
-    axes = [np.stack([np.linspace(-1.0, 1.0, size) ** power for power in range(4)]) for size in image.shape]
-    powers = [(a, b, c) for a in range(4) for b in range(4 - a) for c in range(4 - a - b)]
-    i, j, k = (axis[:, along] for axis, along in zip(axes, at.T, strict=True))
-    design = np.stack([i[a] * j[b] * k[c] for a, b, c in powers], axis=1)
-    weights = np.linalg.lstsq(design, values, rcond=None)[0]
-    for _ in range(_BIAS_ROUNDS):
-        away = np.abs(values - design @ weights)
-        is_used = away <= 2.5 * 1.4826 * np.median(away)
-        weights = np.linalg.lstsq(design[is_used], values[is_used], rcond=None)[0]
-    along_k = np.zeros((*image.shape[:2], 4))
-    for (a, b, c), weight in zip(powers, weights, strict=True):
-        along_k[..., c] += weight * np.multiply.outer(axes[0][a], axes[1][b])
-    middle = float(np.median(values))
-    level = np.clip(along_k @ axes[2], middle / 2, middle * 2)
-    return (middle / level).astype(image.dtype)
 
 
 def _enclosed(brain: Bool[np.ndarray, "i j k"]) -> Bool[np.ndarray, "i j k"]:

@@ -9,9 +9,9 @@ from bidsapp.geometry.space import Space
 from bidsapp.geometry.velocity import exponentiate_voxels
 
 _BEND_SMOOTHNESS_MM = 16.0
-_LARGEST_TURN_DEGREES = 10.0
-_LARGEST_STRETCH = 0.1
-_LARGEST_SHIFT_MM = 5.0
+_LARGEST_TURN_DEGREES = 3.0
+_LARGEST_STRETCH = 0.03
+_LARGEST_SHIFT_MM = 2.0
 _BIAS_SMOOTHNESS_MM = 40.0
 _LARGEST_BIAS = 0.3
 _LARGEST_NOISE = 0.05

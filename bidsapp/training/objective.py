@@ -17,7 +17,7 @@ from bidsapp.registration.losses.smoothness import mean_squared_gradient
 from bidsapp.training.scans import Sight
 
 _SQUARING_STEPS = 7
-_SMOOTHNESS_WEIGHT = 0.02  # of the mean squared gradient (mm per mm), against a dissimilarity from 0 to 1
+_SMOOTHNESS_WEIGHT = 0.1  # of the mean squared gradient (mm per mm), against a dissimilarity from 0 to 1
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class GeneralObjective:
     """The cost of one velocity for each of several heads.
 
     Every head i is compared with the atlas where the *head* is, not where the atlas is: there a tumour that
-    collapses gains nothing. Heads are compared with each other, too.
+    collapses gains nothing. Our dissimilarity looks from the atlas as well: seen from the heads alone it fell
+    while the heads' structures moved away from the atlas's. Heads are compared with each other, too.
 
     Parameters
     ----------
@@ -48,7 +49,7 @@ class GeneralObjective:
         """Give every term, weighted and summed over the heads; one velocity each, in voxels of the grid."""
         there = [exponentiate_voxels(v, squaring_steps=_SQUARING_STEPS) for v in velocities]
         back = [exponentiate_voxels(-v, squaring_steps=_SQUARING_STEPS) for v in velocities]
-        to_atlas = [self._compare(head, self.atlas, way) for head, way in zip(heads, back, strict=True)]
+        to_atlas = [self._compare_both(*each) for each in zip(heads, there, back, strict=True)]
         smooth = [mean_squared_gradient(way) for way in there]
         similarity, smoothness, pairs = self._weights()
         terms = {
@@ -74,6 +75,15 @@ class GeneralObjective:
         if self.kind == "paper":
             return paper.SIMILARITY_WEIGHT, paper.SMOOTHNESS_WEIGHT, paper.PAIR_WEIGHT
         return 1.0, _SMOOTHNESS_WEIGHT, paper.PAIR_WEIGHT / paper.SIMILARITY_WEIGHT
+
+    def _compare_both(
+        self, head: Sight, there: Float[Tensor, "3 i j k"], back: Float[Tensor, "3 i j k"]
+    ) -> Float64[Tensor, ""]:
+        """Compare a head with the atlas where the head is; our dissimilarity looks from the atlas, too."""
+        from_head = self._compare(head, self.atlas, back)
+        if self.kind == "paper":
+            return from_head
+        return (from_head + self._compare(self.atlas, head, there)) / 2
 
     def _compare(self, still: Sight, warped: Sight, way: Float[Tensor, "3 i j k"]) -> Float64[Tensor, ""]:
         """Compare `still` with `warped`, read where `way` leads from the voxels of `still`."""

@@ -27,7 +27,18 @@ def test_random_deformations_do_not_fold_even_the_strongest() -> None:
 def test_turns_keep_the_middle_of_the_grid_near() -> None:
     points = random_points(GRID, 0.0, np.random.default_rng(0))
     apart = points.mean(axis=0) - GRID.voxel_centres_mm().mean(axis=0)
-    assert np.abs(apart).max() <= 5.0 + 1e-9
+    assert np.abs(apart).max() <= 2.0 + 1e-9
+
+
+def test_turns_stretches_and_shifts_are_about_what_an_affine_alignment_leaves() -> None:
+    centres = GRID.voxel_centres_mm()
+    reach = np.linalg.norm(centres - centres.mean(axis=0), axis=1)
+    moved = [
+        np.linalg.norm(random_points(GRID, 0.0, np.random.default_rng(seed)) - centres, axis=1)
+        for seed in range(20)
+    ]
+    assert 1.0 < np.mean(moved) < 5.0
+    assert (np.array(moved) <= 2.0 * 3**0.5 + 0.14 * reach).all()  # 3 degrees about each axis, 3 %
 
 
 def test_every_code_gets_a_brightness_of_its_own_and_nothing_stays_black() -> None:

@@ -50,6 +50,16 @@ def test_the_velocity_that_undoes_a_shift_is_the_best(lesson: Lesson, kind: str)
         assert right[name] < none[name] < wrong[name]
 
 
+def test_our_dissimilarity_is_the_mean_of_both_views(lesson: Lesson, heads: list[Sight]) -> None:
+    velocity = still(lesson)
+    velocity[0] = torch.linspace(-1, 1, lesson.grid.shape[0])[:, None, None]
+    terms = GeneralObjective(lesson.atlas, "overlap").terms([velocity], heads[:1])
+    from_atlas = GeneralObjective(lesson.atlas, "overlap").validation_dice(velocity, heads[0])
+    from_head = GeneralObjective(heads[0], "overlap").validation_dice(-velocity, lesson.atlas)
+    assert abs(from_atlas - from_head) > 0.002
+    assert terms["dissimilarity"].item() == pytest.approx(1 - (from_atlas + from_head) / 2, abs=1e-6)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_head_alone_has_no_pairs(lesson: Lesson, heads: list[Sight], kind: str) -> None:
     terms = GeneralObjective(lesson.atlas, kind).terms([still(lesson)], heads[:1])
