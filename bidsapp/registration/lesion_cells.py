@@ -42,6 +42,15 @@ class LesionCells:
     """
 
     maps: tuple[UInt8[Tensor, "ci cj ck"], ...]
+    fills: tuple = ()
+
+    def fill(self, change):
+        if not self.fills:
+            return change
+        flat = change.flatten(1)
+        at = torch.cat([inside for inside, _, _ in self.fills])
+        values = torch.cat([flat.index_select(1, hem) @ weights for _, hem, weights in self.fills], dim=1)
+        return flat.index_copy(1, at, values).reshape(change.shape)
 
     def strayed(self, displacement: Float[Tensor, "3 i j k"], phase: int) -> Float64[Tensor, ""]:
         """Say how far the lesions' growth strays from their rings', averaged over all cells of the grid.
@@ -67,6 +76,34 @@ class LesionCells:
         return tuple(
             4 * kernels.count_labels(cells, 2 * n + 1) for cells, n in zip(self.maps, n_lesions, strict=True)
         )
+
+
+import os
+HEM_MM = float(os.environ.get('HEM', '3.0'))
+FREACH = float(os.environ.get('FREACH', '0.5'))
+POWER = float(os.environ.get('POWER', '3'))
+
+def _fills(mask, box, affine, found):
+    displacement, grid = found
+    landed = _landed(displacement, grid, affine, points=True)
+    reach = FREACH * max(grid.voxel_sizes_mm)
+    hem_mm = max(HEM_MM, 1.01 * max(grid.voxel_sizes_mm))
+    nearest, distance = _nearest_lesion(mask, landed, np.full(len(landed), reach + hem_mm))
+    at = grid.voxel_to_world(np.indices(grid.shape).reshape(3, -1).T.astype(float))
+    v = np.clip(np.rint(box.space.world_to_voxel(at)).astype(int), 0, np.array(box.space.shape) - 1)
+    brain = box.data[tuple(v.T)] > 0
+    out = []
+    for n in range(1, int(nearest.max(initial=0)) + 1):
+        inside = np.flatnonzero((nearest == n) & (distance <= reach))
+        hem = np.flatnonzero((nearest == n) & (distance > reach) & brain)
+        if not len(inside) or len(hem) < 4:
+            continue
+        apart = np.linalg.norm(at[hem][:, None] - at[inside][None], axis=2)
+        w = apart ** -POWER
+        w /= w.sum(axis=0)
+        d = displacement.device
+        out.append((torch.from_numpy(inside).to(d), torch.from_numpy(hem).to(d), torch.from_numpy(w.astype(np.float32)).to(d)))
+    return tuple(out)
 
 
 def find_lesion_cells(
@@ -107,16 +144,18 @@ def find_lesion_cells(
         is_here = (nearest > first) & (nearest <= first + _MOST_LESIONS) & (number > 0)
         part = np.where(is_here, number - 2 * first, 0)
         maps.append(torch.from_numpy(part.reshape(cells).astype(np.uint8)).to(device))
-    return LesionCells(tuple(maps))
+    return LesionCells(tuple(maps), _fills(mask, box, affine, found))
 
 
 def _landed(
-    displacement: Float[Tensor, "3 i j k"], grid: Space, affine: Float64[np.ndarray, "4 4"]
+    displacement: Float[Tensor, "3 i j k"], grid: Space, affine: Float64[np.ndarray, "4 4"], points=False
 ) -> Float64[np.ndarray, "n 3"]:
     """Send the middle of every cell to the moving world."""
     seen = kernels.smooth(displacement, _spline(displacement.device)).cpu().numpy()
     cells = tuple(size - 1 for size in grid.shape)
     index = np.indices(cells, dtype=np.float64).reshape(3, -1).T + 0.5
+    if points:
+        index = np.indices(grid.shape, dtype=np.float64).reshape(3, -1).T
     moved = grid.voxel_to_world(index + kernels.sample_vectors(seen, index))
     landed: np.ndarray = moved @ affine[:3, :3].T + affine[:3, 3]
     return landed

@@ -94,9 +94,12 @@ class Field:
             capturable=on_card,
         )
 
+        cells = costs.sides[0].lesions if isinstance(costs, Objective) else None
+        fill = cells.fill if cells is not None else (lambda x: x)
+
         def update(turn: int) -> dict[str, Tensor]:
             optimiser.zero_grad()
-            terms = costs.terms(velocity + kernels.smooth(change, weights), turn)
+            terms = costs.terms(velocity + kernels.smooth(fill(change), weights), turn)
             torch.autograd.backward(torch.stack(list(terms.values())).sum())
             optimiser.step()
             return {name: term.detach() for name, term in terms.items()}
@@ -105,7 +108,7 @@ class Field:
         is_replayed = isinstance(costs, Objective) and kernels.never_waits(velocity)
         for terms in run_updates(update, stage.iterations, velocity.device if is_replayed else None):
             report(terms)
-        return velocity + kernels.smooth(change.detach(), weights)
+        return velocity + kernels.smooth(fill(change.detach()), weights)
 
 
 @dataclass(frozen=True)
