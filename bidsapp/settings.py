@@ -82,12 +82,12 @@ _COARSE = (
     ),
     Stage(grid_mm=4.0, labels_mm=2.0, smoothing_mm=4.0, step_mm=0.5, iterations=30, image_weight=2.0),
 )
-_FINE = Stage(grid_mm=2.0, labels_mm=1.0, smoothing_mm=0.8, step_mm=1.0, iterations=40, image_weight=0.03)
+_FINE = Stage(grid_mm=1.75, labels_mm=1.0, smoothing_mm=0.8, step_mm=1.0, iterations=32, image_weight=0.03)
 _NETWORK = Stage(grid_mm=4.0, labels_mm=2.0, smoothing_mm=4.0, step_mm=0.5, iterations=100, image_weight=2.0)
 _SLOPPY_NETWORK = replace(_NETWORK, grid_mm=8.0, labels_mm=4.0, images_mm=4.0, iterations=10)
 _FINER = (
     Stage(grid_mm=2.0, labels_mm=2.0, smoothing_mm=1.5, step_mm=0.4, iterations=12, image_weight=1.0),
-    Stage(grid_mm=1.5, labels_mm=1.0, smoothing_mm=0.8, step_mm=1.0, iterations=50, image_weight=0.01),
+    Stage(grid_mm=1.25, labels_mm=1.0, smoothing_mm=0.6, step_mm=1.0, iterations=50),
 )
 
 
@@ -125,12 +125,12 @@ class RegistrationSettings:
 
     stages: tuple[Stage, ...] = (*_COARSE, _FINE)
     objective: str = "overlap"
-    smoothness_weight: float = 0.004
-    curvature_weight: float = 0.015
-    volume_weight: float = 0.01
+    smoothness_weight: float = 0.012
+    curvature_weight: float = 0.06
+    volume_weight: float = 0.025
     lesion_weight: float = 5.0
     squaring_steps: int = 4
-    field_mm: float = 0.75
+    field_mm: float = 0.67
     margin_mm: float = 6.0
     parameterisation: str = "field"
     initial_model: Path | None = None
@@ -148,10 +148,17 @@ class RegistrationSettings:
         if name not in PRESETS:
             raise UsageError(f"a preset must be one of {', '.join(PRESETS)}, got {name!r}")
         if name == "fast":
-            coarse = tuple(replace(stage, iterations=9) for stage in _COARSE)
-            return cls(stages=(*coarse, replace(_FINE, step_mm=1.0, iterations=6)), field_mm=1.6)
+            first, second = (replace(stage, iterations=n) for stage, n in zip(_COARSE, (6, 8), strict=True))
+            fine = replace(_FINE, grid_mm=2.0, smoothing_mm=0.6, iterations=9, image_weight=0.0)
+            return cls(stages=(first, second, fine), field_mm=1.6)
         if name == "best":
-            return cls(stages=(*_COARSE, *_FINER), curvature_weight=0.06, volume_weight=0.1, field_mm=0.6)
+            return cls(
+                stages=(*_COARSE, *_FINER),
+                smoothness_weight=0.01,
+                curvature_weight=0.05,
+                volume_weight=0.02,
+                field_mm=0.56,
+            )
         return cls()
 
     @classmethod

@@ -60,8 +60,15 @@ def lay(image: Volume, affine: Float64[np.ndarray, "4 4"]) -> Volume:
 
 
 def leave_out_far(labels: Volume) -> Volume:
-    """Leave background out that is farther than 8 mm from every structure: nothing lands there."""
-    far = distance_transform_edt(labels.data == 0, sampling=labels.space.voxel_sizes_mm) > FAR_MM
+    """Leave background out that is farther than 8 mm from every structure: nothing lands there.
+
+    Every second voxel along each axis is measured, which takes an eighth of the time and errs by a voxel.
+    """
+    sizes_mm = 2 * np.array(labels.space.voxel_sizes_mm)
+    far = distance_transform_edt(labels.data[::2, ::2, ::2] == 0, sampling=sizes_mm) > FAR_MM
+    for axis, size in enumerate(labels.space.shape):
+        far = np.repeat(far, 2, axis=axis).take(np.arange(size), axis=axis)
+    far &= labels.data == 0
     return Volume(np.where(far, np.uint8(kernels.LEFT_OUT), labels.data), labels.space)
 
 

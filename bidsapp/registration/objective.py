@@ -1,6 +1,6 @@
 """The weighted sum that over-fitting lowers, each term kept by name."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -15,7 +15,8 @@ from bidsapp.registration.flow import Flow
 from bidsapp.registration.grids import N_LABELS, LabelPair
 from bidsapp.registration.intensities import ImagePair
 from bidsapp.registration.lesion_cells import LesionCells
-from bidsapp.registration.lesion_cores import LesionCores
+from bidsapp.registration.lesion_continuation import Continuation
+from bidsapp.registration.lesion_voxels import LesionVoxels
 from bidsapp.registration.losses.curvature import mean_squared_curvature
 from bidsapp.registration.losses.similarity import label_dissimilarity
 from bidsapp.registration.losses.smoothness import mean_squared_gradient
@@ -37,16 +38,15 @@ class Side:
         The intensities to lay over each other; None when only labels are known.
     lesions
         Cells of the lesions and their rings, which grow alike; None without lesions.
-    cores
-        What lies deep in lesions, whose labels are not compared, where that depends on the displacement;
-        None elsewhere.
+    left_out
+        Lesions, whose labels are not compared, where their places depend on the displacement; None elsewhere.
     """
 
     pair: LabelPair
     cell_labels: UInt8[Tensor, "ci cj ck"]
     images: ImagePair | None = None
     lesions: LesionCells | None = None
-    cores: LesionCores | None = None
+    left_out: LesionVoxels | None = None
 
     @cached_property
     def corner_counts(self) -> Float64[Tensor, " n"]:
@@ -71,12 +71,15 @@ class Objective:
         Of one minus the local correlation of the intensities.
     settings
         The other weights.
+    continuation
+        What is done to a change of the velocity before it is added: lesions move as what touches them.
     """
 
     flow: Flow
     sides: tuple[Side, Side]
     image_weight: float
     settings: RegistrationSettings
+    continuation: Continuation = field(default_factory=Continuation)
 
     def terms(self, velocity: Float[Tensor, "3 i j k"], turn: int) -> dict[str, Float64[Tensor, ""]]:
         """Give every term, weighted, for a velocity in voxels of its grid.
@@ -86,7 +89,7 @@ class Objective:
         """
         side, phase = self.sides[turn % 2], turn // 2
         coarse, there = self.flow(-velocity if turn % 2 else velocity)
-        pair = side.pair if side.cores is None else side.cores.leave_out(side.pair, there)
+        pair = side.pair if side.left_out is None else side.left_out.leave_out(side.pair, there)
         overlap, volume = kernels.label_votes(
             there, pair.to_grid, pair.fixed, pair.moving, pair.maps, N_LABELS
         )

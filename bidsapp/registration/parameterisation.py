@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bidsapp.geometry import kernels
 from bidsapp.geometry.space import Space
+from bidsapp.registration.lesion_continuation import Continuation
 from bidsapp.registration.network.overfit import Costs, overfit
 from bidsapp.registration.network.start import predicted_start
 from bidsapp.registration.network.unet import VelocityNet
@@ -82,9 +83,13 @@ class Field:
         stage: Stage,
         report: Report,
     ) -> Float[Tensor, "3 i j k"]:
-        """Add a blurred change to the velocity: updates are smooth by construction."""
+        """Add a blurred change to the velocity: updates are smooth by construction.
+
+        In lesions the change is that of the tissue around them, for those objectives that know of lesions.
+        """
         weights = _gaussian(stage.smoothing_mm / stage.grid_mm, velocity.device)
         change = torch.zeros_like(velocity, requires_grad=True)
+        continued = costs.continuation if isinstance(costs, Objective) else Continuation()
         on_card = velocity.is_cuda
         optimiser = torch.optim.Adam(
             [change],
@@ -94,12 +99,9 @@ class Field:
             capturable=on_card,
         )
 
-        cells = costs.sides[0].lesions if isinstance(costs, Objective) else None
-        fill = cells.fill if cells is not None else (lambda x: x)
-
         def update(turn: int) -> dict[str, Tensor]:
             optimiser.zero_grad()
-            terms = costs.terms(velocity + kernels.smooth(fill(change), weights), turn)
+            terms = costs.terms(velocity + kernels.smooth(continued(change), weights), turn)
             torch.autograd.backward(torch.stack(list(terms.values())).sum())
             optimiser.step()
             return {name: term.detach() for name, term in terms.items()}
@@ -108,7 +110,7 @@ class Field:
         is_replayed = isinstance(costs, Objective) and kernels.never_waits(velocity)
         for terms in run_updates(update, stage.iterations, velocity.device if is_replayed else None):
             report(terms)
-        return velocity + kernels.smooth(fill(change.detach()), weights)
+        return velocity + kernels.smooth(continued(change.detach()), weights)
 
 
 @dataclass(frozen=True)

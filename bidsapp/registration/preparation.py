@@ -15,7 +15,8 @@ from bidsapp.registration.flow import Flow
 from bidsapp.registration.grids import coarsen, lay, leave_out_far, pair_labels
 from bidsapp.registration.intensities import Intensities, pair_images, pair_images_back
 from bidsapp.registration.lesion_cells import find_lesion_cells
-from bidsapp.registration.lesion_cores import find_lesion_cores, leave_out_cores
+from bidsapp.registration.lesion_continuation import Continuation, continue_into_lesions
+from bidsapp.registration.lesion_voxels import find_lesion_voxels, leave_out_lesions
 from bidsapp.registration.objective import Objective, Side, label_cells
 from bidsapp.registration.paper import PaperObjective, paper_objective
 from bidsapp.settings import RegistrationSettings, Stage
@@ -54,10 +55,15 @@ class Brains:
 
     @cached_property
     def laid_compared(self) -> Volume:
-        """The same without the background far from the brain, and without the cores of lesions."""
+        """The same without the background far from the brain, and without lesions."""
         far = leave_out_far(self.laid)
-        lesions = None if self.images is None else self.images.lesions
-        return far if lesions is None else leave_out_cores(far, lesions, self.start)
+        return far if self.lesions is None else leave_out_lesions(far, self.lesions, self.start)
+
+    @property
+    def lesions(self) -> Volume | None:
+        """The native mask; None if it is empty or unknown."""
+        mask = None if self.images is None else self.images.lesions
+        return mask if mask is not None and mask.data.any() else None
 
     def pictures(self) -> tuple[Volume, Volume]:
         """Give template and scan to who cannot do without.
@@ -105,7 +111,11 @@ def prepare_objective(
         )
         return paper if settings.volume_weight else replace(paper, volume_weight=0.0)
     sides = _from_atlas(brains, flow, velocity, stage), _from_patient(brains, flow, stage)
-    return Objective(flow, sides, stage.image_weight, settings)
+    continuation = Continuation()
+    if brains.lesions is not None:
+        found = flow(velocity)[0], flow.grid
+        continuation = continue_into_lesions(brains.lesions, brains.box, brains.start, found)
+    return Objective(flow, sides, stage.image_weight, settings, continuation)
 
 
 def _from_atlas(brains: Brains, flow: Flow, velocity: Float[Tensor, "3 i j k"], stage: Stage) -> Side:
@@ -122,11 +132,11 @@ def _from_atlas(brains: Brains, flow: Flow, velocity: Float[Tensor, "3 i j k"], 
     if stage.image_weight > 0:
         seen = pair_images(images, brains.box, stage.images_mm, brains.start, found)
         side = replace(side, images=seen)
-    if images.lesions is not None and images.lesions.data.any():
+    if brains.lesions is not None:
         side = replace(
             side,
-            lesions=find_lesion_cells(images.lesions, brains.box, brains.start, found),
-            cores=find_lesion_cores(images.lesions, labels[1].space, flow.device),
+            lesions=find_lesion_cells(brains.lesions, brains.box, brains.start, found),
+            left_out=find_lesion_voxels(brains.lesions, labels[1].space, flow.device),
         )
     return side
 
@@ -144,7 +154,7 @@ def _from_patient(brains: Brains, flow: Flow, stage: Stage) -> Side:
     if stage.image_weight > 0:
         seen = pair_images_back(images, brains.laid, stage.images_mm, brains.start, (flow.grid, flow.device))
         side = replace(side, images=seen)
-    if images.lesions is not None and images.lesions.data.any():
+    if brains.lesions is not None:
         still = torch.zeros((3, *flow.grid.shape), device=flow.device), flow.grid
-        side = replace(side, lesions=find_lesion_cells(images.lesions, brains.laid, brains.start, still))
+        side = replace(side, lesions=find_lesion_cells(brains.lesions, brains.laid, brains.start, still))
     return side

@@ -1,12 +1,12 @@
-"""Lesions under a mask: their cells, their cores, and that they keep the size of their surroundings."""
+"""Lesions under a mask: their cells, that they move as what touches them, and that they keep the size of their surroundings."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import distance_transform_edt
 
+from bidsapp.geometry import kernels
 from bidsapp.geometry.space import Space
 from bidsapp.images.alignment import Alignment
 from bidsapp.images.volume import Volume
@@ -14,7 +14,9 @@ from bidsapp.registration.deformable import Convergence, align_deformable
 from bidsapp.registration.grids import crop_to_labels, pad, pair_labels
 from bidsapp.registration.intensities import Intensities
 from bidsapp.registration.lesion_cells import find_lesion_cells
-from bidsapp.registration.lesion_cores import deep_inside, find_lesion_cores
+from bidsapp.registration.lesion_continuation import continue_into_lesions
+from bidsapp.registration.lesion_places import grid_points
+from bidsapp.registration.lesion_voxels import find_lesion_voxels, leave_out_lesions
 from bidsapp.registration.losses.lesion_growth import strayed_lesions
 from bidsapp.settings import RegistrationSettings, Stage
 from tests.registration.conftest import FIXED, phantom
@@ -95,22 +97,102 @@ def test_more_lesions_than_one_map_holds_go_to_several(fixed):
     assert sum(len({n for n in part if n % 2}) for part in numbers) == n_lesions
 
 
-def test_only_what_lies_deeper_than_the_depth_is_core():
-    deep = deep_inside(ball(CENTRE, RADIUS), 4.0)
-    depth = distance_transform_edt(ball(CENTRE, RADIUS).data, sampling=2.0)
-    np.testing.assert_array_equal(deep, depth > 4.0)
-    assert find_lesion_cores(ball(CENTRE, 3.0), FIXED, "cpu") is None
-
-
-def test_the_labels_of_a_core_and_what_lands_there_are_not_compared(fixed):
+def test_the_labels_of_a_lesion_and_what_lands_there_are_not_compared(fixed):
+    mask = ball(CENTRE, 9.0)
     pair = pair_labels(fixed, pad(fixed), STILL, FIXED, "cpu")
-    cores = find_lesion_cores(ball(CENTRE, 9.0), pad(fixed).space, "cpu")
-    left = cores.leave_out(pair, torch.zeros((3, *FIXED.shape)))
-    core = torch.from_numpy(deep_inside(ball(CENTRE, 9.0), 4.0))
-    assert core.any()
-    assert (left.fixed[core] == 0).all()
-    assert (left.moving[2:-2, 2:-2, 2:-2][core] == 0).all()
-    assert torch.equal(left.fixed[~core], pair.fixed[~core])
+    left_out = find_lesion_voxels(mask, pad(fixed).space, "cpu")
+    inside = torch.from_numpy(mask.data)
+    still = torch.zeros((3, *FIXED.shape))
+    left = left_out.leave_out(pair, still)
+    assert (left.fixed[inside] == kernels.LEFT_OUT).all()
+    assert torch.equal(left.fixed[~inside], pair.fixed[~inside])
+    still[0] = 3.0
+    moved = left_out.leave_out(pair, still).fixed == kernels.LEFT_OUT
+    assert torch.equal(moved[:-3], inside[3:])
+
+
+def test_from_the_patient_a_lesion_is_left_out_where_the_affine_step_lays_it(fixed):
+    shift = np.eye(4)
+    shift[:3, 3] = ASIDE
+    seen = leave_out_lesions(fixed, ball(CENTRE + ASIDE, RADIUS), shift)
+    inside = ball(CENTRE, RADIUS).data
+    assert (seen.data[inside] == kernels.LEFT_OUT).all()
+    np.testing.assert_array_equal(seen.data[~inside], fixed.data[~inside])
+
+
+def test_a_linear_field_continues_into_a_ball_as_it_is(fixed):
+    """The harmonic continuation of a linear function is that function; other points stay."""
+    box = crop_to_labels(fixed, 6.0)
+    grid = box.space.with_spacing(2.0)
+    mask = ball(np.array([0.0, 0.0, 0.0]), 9.0)
+    continued = continue_into_lesions(mask, labelled(box), STILL, nothing(grid))
+    points = grid.voxel_to_world(grid_points(grid)).T.reshape(3, *grid.shape)
+    slope = np.array([[0.1, -0.2, 0.05], [0.0, 0.1, 0.3], [-0.1, 0.0, 0.2]])
+    field = torch.from_numpy(np.einsum("ab,bijk->aijk", slope, points) + 4.0).float()
+    inside = continued.hems[0].inside
+    emptied = field.clone()
+    emptied.flatten(1)[:, inside] = 0
+    filled = continued(emptied)
+    assert (filled != emptied).any(dim=0).sum() == len(inside) > 300
+    assert (filled - field).abs().max() < 0.4
+    assert (filled - field).square().mean(dim=0).flatten()[inside].mean().sqrt() < 0.12
+    torch.testing.assert_close(continued(torch.full_like(field, 2.5)), torch.full_like(field, 2.5))
+
+
+def labelled(box: Volume) -> Volume:
+    """The same grid, labelled everywhere."""
+    return Volume(np.ones_like(box.data), box.space)
+
+
+def test_a_lesion_takes_no_step_of_its_own(fixed):
+    """What is asked of its points is handed on to the tissue around, all of it."""
+    box = crop_to_labels(fixed, 6.0)
+    grid = box.space.with_spacing(2.0)
+    continued = continue_into_lesions(ball(CENTRE, RADIUS), box, STILL, nothing(grid))
+    inside, around = continued.hems[0].inside, continued.hems[0].around
+    change = torch.zeros((3, *grid.shape), requires_grad=True)
+    continued(change).flatten(1)[0, inside].sum().backward()
+    gradient = change.grad.flatten(1)
+    assert (gradient[:, inside] == 0).all()
+    assert gradient[0, around].sum().item() == pytest.approx(len(inside), rel=1e-4)
+    assert (gradient[0, around] > 0).all()
+    labels = box.data[
+        tuple(np.rint(box.space.world_to_voxel(grid.voxel_to_world(grid_points(grid)))).astype(int).T)
+    ]
+    assert (labels[around.numpy()] > 0).all()
+
+
+def test_lesions_are_continued_each_from_its_own_surroundings(fixed):
+    box = crop_to_labels(fixed, 6.0)
+    grid = box.space.with_spacing(2.0)
+    mask = Volume(ball(CENTRE, RADIUS).data | ball(CENTRE * [-1, 1, 1], RADIUS).data, FIXED)
+    continued = continue_into_lesions(mask, box, STILL, nothing(grid))
+    assert len(continued.hems) == 2
+    field = torch.zeros((3, *grid.shape))
+    field.flatten(1)[:, continued.hems[0].around] = 1.0
+    filled = continued(field).flatten(1)
+    torch.testing.assert_close(
+        filled[:, continued.hems[0].inside], torch.ones(3, len(continued.hems[0].inside))
+    )
+    assert (filled[:, continued.hems[1].inside] == 0).all()
+
+
+def test_the_surroundings_of_a_large_lesion_are_taken_in_blocks():
+    space = Space((56, 56, 56), np.eye(4))
+    box, grid = Volume(np.ones(space.shape, dtype=np.uint8), space), space.with_spacing(1.5)
+    continued = continue_into_lesions(ball(np.full(3, 28.0), 18.0, space), box, STILL, nothing(grid))
+    hem = continued.hems[0]
+    assert 300 < len(hem.weights) <= 2048 < len(hem.around)
+    field = torch.from_numpy(grid.voxel_to_world(grid_points(grid)).T.reshape(3, *grid.shape)).float()
+    wrong = torch.linalg.norm(continued(field) - field, dim=0).flatten()[hem.inside]
+    assert wrong.mean() < 0.3
+
+
+def test_a_mask_without_tissue_around_changes_nothing(fixed):
+    box = crop_to_labels(fixed, 6.0)
+    grid = box.space.with_spacing(4.0)
+    everything = Volume(np.ones(FIXED.shape, dtype=np.uint8), FIXED)
+    assert continue_into_lesions(everything, box, STILL, nothing(grid)).hems == ()
 
 
 @pytest.fixture(scope="module")

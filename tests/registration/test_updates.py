@@ -20,7 +20,7 @@ from bidsapp.registration.grids import crop_to_labels, pad
 from bidsapp.registration.intensities import Intensities
 from bidsapp.registration.objective import Objective
 from bidsapp.registration.preparation import Brains, prepare_objective
-from bidsapp.registration.updates import run_updates
+from bidsapp.registration.updates import TURNS, run_updates
 from bidsapp.settings import RegistrationSettings, Stage
 from tests.registration.conftest import FIXED, phantom
 
@@ -32,7 +32,7 @@ STAGES = (
 
 @pytest.fixture(scope="module")
 def images(fixed: Volume) -> Intensities:
-    """Two images, and two lesions deep enough to have a core."""
+    """Two images, and two lesions."""
     moving = phantom(FIXED.voxel_centres_mm() + np.array([3.0, -2.0, 1.0])).reshape(FIXED.shape)
     lesions = np.zeros(FIXED.shape, dtype=np.uint8)
     lesions[8:18, 20:30, 20:30] = 1
@@ -54,17 +54,17 @@ def aligned(
 
 @pytest.mark.parametrize("iterations", [0, 1, 7])
 def test_terms_are_told_in_the_order_of_the_updates_and_as_they_were_then(iterations: int) -> None:
-    state, phases = torch.zeros(()), []
+    state, turns = torch.zeros(()), []
 
-    def update(phase: int) -> dict[str, Tensor]:
-        phases.append(phase)
+    def update(turn: int) -> dict[str, Tensor]:
+        turns.append(turn)
         before = state.clone()
         state.add_(1)
-        return {"count": before, "phase": torch.tensor(float(phase))}
+        return {"count": before, "turn": torch.tensor(float(turn))}
 
     told = run_updates(update, iterations)
-    assert phases == [0, 1, 0, 1, 0, 1, 0][:iterations]
-    assert told == [{"count": float(n), "phase": float(n % 2)} for n in range(iterations)]
+    assert turns == [0, 1, 2, 3, 0, 1, 2][:iterations]
+    assert told == [{"count": float(n), "turn": float(n % 4)} for n in range(iterations)]
 
 
 def test_every_update_of_a_stage_is_told_before_the_next_stage(images: Intensities, fixed: Volume) -> None:
@@ -73,7 +73,7 @@ def test_every_update_of_a_stage_is_told_before_the_next_stage(images: Intensiti
     assert [(one.stage, one.iteration) for one in history] == [(1 + (n > 5), n) for n in range(1, 18)]
     wanted = {"dissimilarity", "image_dissimilarity", "smoothness", "volume_preservation"}
     assert all(one.terms.keys() == wanted | {"lesion_preservation"} for one in history)
-    assert history[-1].terms["dissimilarity"] < history[0].terms["dissimilarity"]
+    assert history[-1].terms["dissimilarity"] < history[3].terms["dissimilarity"]
 
 
 @pytest.mark.parametrize(("serves", "is_replayed"), [("triton", True), ("reference", False)])
@@ -111,9 +111,9 @@ class HostNeeded(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("phase", [0, 1])
+@pytest.mark.parametrize("turn", range(TURNS))
 def test_an_update_on_a_card_never_needs_the_host(
-    images: Intensities, fixed: Volume, monkeypatch: pytest.MonkeyPatch, phase: int
+    images: Intensities, fixed: Volume, monkeypatch: pytest.MonkeyPatch, turn: int
 ) -> None:
     gpu = importlib.import_module("bidsapp.geometry.kernels.gpu.operations")
     monkeypatch.setattr(kernels, "_implementation", lambda *_: gpu)
@@ -128,10 +128,11 @@ def test_an_update_on_a_card_never_needs_the_host(
     settings = RegistrationSettings(stages=STAGES, field_mm=4.0)
     objective = prepare_objective(brains, flow, velocity.detach(), STAGES[0], settings)
     assert isinstance(objective, Objective)
-    assert objective.cores is not None
+    assert objective.sides[0].left_out is not None
+    assert len(objective.continuation.hems) == 2
 
     def update() -> None:
-        terms = objective.terms(velocity, phase)
+        terms = objective.terms(objective.continuation(velocity), turn)
         torch.autograd.backward(torch.stack(list(terms.values())).sum())
 
     update()
@@ -157,10 +158,10 @@ def test_replayed_updates_find_on_a_card_what_updates_started_one_by_one_find(
 
     monkeypatch.setattr(torch.cuda.CUDAGraph, "capture_begin", begin)
     replayed, told = aligned(shown, fixed, "cuda", settings)
-    assert recorded == 3  # one phase of the first stage is left to replay, both of the second
+    assert recorded == 5  # one turn of the first stage is left to replay, all four of the second
     monkeypatch.setattr(parameterisation, "run_updates", lambda update, n, _: run_updates(update, n))
     one_by_one, told_then = aligned(shown, fixed, "cuda", settings)
-    assert recorded == 3
+    assert recorded == 5
     assert np.abs(one_by_one.displacement).max() > 1
     np.testing.assert_array_equal(replayed.displacement, one_by_one.displacement)
     np.testing.assert_array_equal(replayed.inverse_displacement, one_by_one.inverse_displacement)

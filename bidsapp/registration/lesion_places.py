@@ -1,0 +1,98 @@
+"""Where points of the displacement's grid land in the patient, and which lesion is nearest to them."""
+
+from functools import cache
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64, Int64
+from scipy.ndimage import binary_erosion, generate_binary_structure, label
+from scipy.spatial import KDTree
+from torch import Tensor
+
+from bidsapp.geometry import kernels
+from bidsapp.geometry.resample import sample_at
+from bidsapp.geometry.space import Space
+from bidsapp.images.volume import Volume
+from bidsapp.registration.grids import box_around
+
+_TOUCHING = generate_binary_structure(3, 3)
+
+
+@cache
+def spline_weights(device: torch.device) -> Float[Tensor, " w"]:
+    """Give what turns spline coefficients at the grid points into the values there."""
+    return torch.tensor((1 / 6, 2 / 3, 1 / 6), dtype=torch.float32, device=device)
+
+
+def grid_points(grid: Space) -> Float64[np.ndarray, "n 3"]:
+    """Give the index of every point of a grid, C order."""
+    return np.indices(grid.shape, dtype=np.float64).reshape(3, -1).T
+
+
+def cell_middles(grid: Space) -> Float64[np.ndarray, "n 3"]:
+    """Give the index, which has halves, of the middle of every cell between eight grid points, C order."""
+    cells = tuple(size - 1 for size in grid.shape)
+    return np.indices(cells, dtype=np.float64).reshape(3, -1).T + 0.5
+
+
+def landed(
+    index: Float64[np.ndarray, "n 3"],
+    affine: Float64[np.ndarray, "4 4"],
+    found: tuple[Float[Tensor, "3 i j k"], Space],
+) -> Float64[np.ndarray, "n 3"]:
+    """Send points of a displacement's grid to the moving world, millimetres.
+
+    Parameters
+    ----------
+    index
+        On the grid.
+    affine
+        Fixed world to moving world, millimetres.
+    found
+        Displacement (spline coefficients, voxels) and its grid.
+    """
+    displacement, grid = found
+    seen = kernels.smooth(displacement, spline_weights(displacement.device)).cpu().numpy()
+    moved = grid.voxel_to_world(index + kernels.sample_vectors(seen, index))
+    there: np.ndarray = moved @ affine[:3, :3].T + affine[:3, 3]
+    return there
+
+
+def nearest_lesion(
+    mask: Volume, points_mm: Float64[np.ndarray, "n 3"], farthest_mm: Float64[np.ndarray, " n"]
+) -> tuple[Int64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
+    """Give number and distance of the nearest lesion voxel; 0 and infinite where none is as near as is asked.
+
+    Whoever is in a voxel of a lesion is nearest to it; all others are nearest to one at a lesion's surface.
+    """
+    flags = mask.data != 0
+    nearest = np.zeros(len(points_mm), dtype=np.int64)
+    distance = np.full(len(points_mm), np.inf)
+    if not flags.any():
+        return nearest, distance
+    box = box_around(flags, (1, 1, 1))
+    corner = np.array([float(along.start) for along in box])
+    pieces, _ = label(flags[box], structure=_TOUCHING)
+    surface = np.argwhere((pieces > 0) & ~binary_erosion(pieces > 0))
+    centres = mask.space.voxel_to_world(surface + corner)
+    numbers = np.append(pieces[tuple(surface.T)], 0)
+    tree = KDTree(centres, leafsize=32, balanced_tree=False)
+    for limit in np.unique(farthest_mm):
+        low, high = centres.min(axis=0) - limit, centres.max(axis=0) + limit
+        near = np.flatnonzero(((points_mm >= low) & (points_mm <= high)).all(axis=1) & (farthest_mm == limit))
+        voxels = np.rint(mask.space.world_to_voxel(points_mm[near]))
+        inside = sample_at(pieces, voxels - corner, "nearest")
+        apart = np.linalg.norm(points_mm[near] - mask.space.voxel_to_world(voxels), axis=1)
+        is_inside = (inside > 0) & (apart <= limit)
+        nearest[near[is_inside]], distance[near[is_inside]] = inside[is_inside], apart[is_inside]
+        near = near[inside == 0]
+        distance[near], at = tree.query(points_mm[near], distance_upper_bound=limit)
+        nearest[near] = numbers[at]
+    return nearest, distance
+
+
+def in_brain(index: Float64[np.ndarray, "n 3"], grid: Space, box: Volume) -> Bool[np.ndarray, " n"]:
+    """Tell for points of a grid whether they are labelled."""
+    voxels = np.rint(box.space.world_to_voxel(grid.voxel_to_world(index))).astype(np.int64)
+    voxels = np.clip(voxels, 0, np.array(box.space.shape) - 1)
+    return np.asarray(box.data[tuple(voxels.T)] > 0)
