@@ -1,4 +1,4 @@
-"""Lesions under a mask: their cells, that they move as what touches them, and that they keep the size of their surroundings."""
+"""Lesions under a mask: they move as what touches them, and keep the size of their surroundings."""
 
 from dataclasses import replace
 

@@ -21,10 +21,10 @@ class Towards:
 
     def __init__(self, target: float) -> None:
         self.target = target
-        self.phases: list[int] = []
+        self.turns: list[int] = []
 
-    def terms(self, velocity: torch.Tensor, phase: int) -> dict[str, torch.Tensor]:
-        self.phases.append(phase)
+    def terms(self, velocity: torch.Tensor, turn: int) -> dict[str, torch.Tensor]:
+        self.turns.append(turn)
         return {"distance": (velocity - self.target).square().mean().double()}
 
 
@@ -35,7 +35,7 @@ def test_the_velocity_goes_where_its_cost_is_lowest_and_every_update_is_told() -
         VelocityNet(seed=0), images, costs, iterations=25, learning_rate=1e-3, report=told.append
     )
     assert len(told) == 25
-    assert costs.phases[:4] == [0, 1, 0, 1]
+    assert costs.turns[:5] == [0, 1, 2, 3, 0]
     assert told[0]["distance"] == pytest.approx(0.25, abs=0.02)
     assert (velocity - 0.5).square().mean() < 0.1 * 0.25
     assert not velocity.requires_grad
