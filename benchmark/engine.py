@@ -33,6 +33,7 @@ from bidsapp.participant import find_scan_lesions, healthy_brain
 from bidsapp.registration.affine import align_affine
 from bidsapp.registration.deformable import align_deformable
 from bidsapp.registration.intensities import Intensities
+from bidsapp.registration.updates import TURNS
 from bidsapp.settings import PRESETS, RegistrationSettings, Selection
 from bidsapp.warped import warp
 
@@ -138,7 +139,7 @@ def _load_kernels(brain: Volume, atlas: AtlasPack, subject: LoadedSubject) -> No
     """Align once, coarsely, with what no one waits for in a run over many scans: loading compiled code."""
     coarse = RegistrationSettings.preset("fast")
     once = replace(
-        coarse, stages=tuple(replace(stage, iterations=1) for stage in coarse.stages[:2]), field_mm=4.0
+        coarse, stages=tuple(replace(stage, iterations=TURNS) for stage in coarse.stages[:2]), field_mm=4.0
     )
     start = align_affine(atlas.labels, brain)
     align_deformable(atlas.labels, brain, start, once, images=Intensities(atlas.template, subject.t1w))

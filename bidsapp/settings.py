@@ -76,13 +76,13 @@ _COARSE = (
         labels_mm=4.0,
         smoothing_mm=8.0,
         step_mm=1.0,
-        iterations=15,
+        iterations=12,
         image_weight=2.0,
         images_mm=4.0,
     ),
-    Stage(grid_mm=4.0, labels_mm=2.0, smoothing_mm=4.0, step_mm=0.5, iterations=30, image_weight=2.0),
+    Stage(grid_mm=4.0, labels_mm=2.0, smoothing_mm=4.0, step_mm=0.5, iterations=24, image_weight=2.0),
 )
-_FINE = Stage(grid_mm=1.75, labels_mm=1.0, smoothing_mm=0.8, step_mm=1.0, iterations=32, image_weight=0.03)
+_FINE = Stage(grid_mm=1.75, labels_mm=1.0, smoothing_mm=0.8, step_mm=1.0, iterations=30, image_weight=0.03)
 _NETWORK = Stage(grid_mm=4.0, labels_mm=2.0, smoothing_mm=4.0, step_mm=0.5, iterations=100, image_weight=2.0)
 _SLOPPY_NETWORK = replace(_NETWORK, grid_mm=8.0, labels_mm=4.0, images_mm=4.0, iterations=10)
 _FINER = (
@@ -148,7 +148,7 @@ class RegistrationSettings:
         if name not in PRESETS:
             raise UsageError(f"a preset must be one of {', '.join(PRESETS)}, got {name!r}")
         if name == "fast":
-            first, second = (replace(stage, iterations=n) for stage, n in zip(_COARSE, (6, 8), strict=True))
+            first, second = (replace(stage, iterations=n) for stage, n in zip(_COARSE, (6, 7), strict=True))
             fine = replace(_FINE, grid_mm=2.0, smoothing_mm=0.6, iterations=9, image_weight=0.0)
             return cls(stages=(first, second, fine), field_mm=1.6)
         if name == "best":

@@ -136,8 +136,8 @@ def _hem(
     apart = np.maximum(cdist(middles / sizes[:, None], points[inside]), 0.5)
     weights = sizes[:, None] * apart**-_POWER
     weights /= weights.sum(axis=0)
-    whole = (torch.from_numpy(index).to(device) for index in (inside, around, parts))
-    return Hem(*whole, torch.from_numpy(weights.astype(np.float32)).to(device))
+    at, among, part = (torch.from_numpy(index).to(device) for index in (inside, around, parts))
+    return Hem(at, among, part, torch.from_numpy(weights.astype(np.float32)).to(device))
 
 
 def _parts(points: Float64[np.ndarray, "m 3"], most: int) -> Int64[np.ndarray, " m"]:
