@@ -19,6 +19,7 @@ _ATTEMPTS = 40
 _PATIENCE = 8
 _SIGMA_VOXELS = 0.7
 _BLOCK = 12
+_MARGIN = 8
 
 
 def unfold(displacement: Float32[Tensor, "3 i j k"]) -> Float32[Tensor, "3 i j k"]:
@@ -51,7 +52,7 @@ def _folded(displacement: Float32[Tensor, "3 i j k"]) -> Bool[Tensor, "i j k"]:
 def _windows(folds: Bool[Tensor, "i j k"]) -> Iterator[tuple[slice, slice, slice]]:
     """Give a box with room around it for every block of the grid that holds a fold."""
     for block in np.unique(folds.nonzero().cpu().numpy() // _BLOCK, axis=0):
-        i, j, k = (slice(max(0, (at - 1) * _BLOCK), (at + 2) * _BLOCK) for at in block)
+        i, j, k = (slice(max(0, at * _BLOCK - _MARGIN), (at + 1) * _BLOCK + _MARGIN) for at in block)
         yield i, j, k
 
 

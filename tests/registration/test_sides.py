@@ -88,7 +88,7 @@ def test_from_the_patient_neither_labels_nor_images_of_lesions_are_compared(fixe
 
 def test_turns_go_to_the_atlas_and_to_the_patient_by_turns(fixed: Volume) -> None:
     """The gradient of each turn comes from its own side: seen alone, each would end elsewhere."""
-    away = FIXED.voxel_centres_mm() + [1.5, -1.0, 0.5]
+    away = FIXED.voxel_centres_mm() + np.array([1.5, -1.0, 0.5])
     other = Volume(phantom(away).reshape(FIXED.shape), FIXED)
     objective, flow = objective_of(fixed, other, np.eye(4))
     velocity = bent(flow)
