@@ -82,7 +82,7 @@ _COARSE = (
     ),
     Stage(grid_mm=4.0, labels_mm=2.0, smoothing_mm=4.0, step_mm=0.5, iterations=24, image_weight=2.0),
 )
-_FINE = Stage(grid_mm=1.75, labels_mm=1.0, smoothing_mm=0.8, step_mm=1.0, iterations=30, image_weight=0.03)
+_FINE = Stage(grid_mm=1.75, labels_mm=1.0, smoothing_mm=0.8, step_mm=1.0, iterations=29, image_weight=0.03)
 _NETWORK = Stage(grid_mm=4.0, labels_mm=2.0, smoothing_mm=4.0, step_mm=0.5, iterations=100, image_weight=2.0)
 _SLOPPY_NETWORK = replace(_NETWORK, grid_mm=8.0, labels_mm=4.0, images_mm=4.0, iterations=10)
 _FINER = (

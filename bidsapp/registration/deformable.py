@@ -129,6 +129,7 @@ def _in_world(
     way: Float32[Tensor, "3 i j k"], to_world: Float64[np.ndarray, "3 3"]
 ) -> Float32[np.ndarray, "3 i j k"]:
     """Turn voxels into rounded millimetres along the world's axes."""
-    parts = torch.einsum("ab,bijk->aijk", torch.from_numpy(to_world * _PER_MM).to(way.device), way.double())
-    rounded: np.ndarray = (parts.round_().float() / _PER_MM).cpu().numpy()
+    turn = torch.from_numpy(to_world * _PER_MM).float().to(way.device)
+    parts = (turn @ way.flatten(1)).round_().div_(_PER_MM)
+    rounded: np.ndarray = parts.reshape(way.shape).cpu().numpy()
     return rounded
