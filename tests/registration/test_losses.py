@@ -61,14 +61,14 @@ def test_permuted_axes_change_nothing(fixed: Volume) -> None:
 
 
 def test_structures_weigh_as_the_square_root_of_their_volume_and_a_share_of_the_mean() -> None:
-    """Square roots 4 and 12, mean 8, hence 0.06 x 8 = 0.48 for each besides."""
+    """Square roots 4 and 12, mean 8, hence 0.4 x 8 = 3.2 for each besides."""
     fixed = torch.tensor([100.0, 16.0, 144.0, 256.0], dtype=torch.float64)
     warped = torch.tensor([100.0, 8.0, 432.0, 0.0], dtype=torch.float64)
     overlap = torch.tensor([0.0, 6.0, 144.0, 0.0], dtype=torch.float64)
     present = torch.tensor([False, True, True, False])
     cost = label_dissimilarity(overlap, warped, fixed, present).item()
-    assert cost == pytest.approx(1 - (4.48 * 0.5 + 12.48 * 0.5) / (4.48 + 12.48))
-    warped[2], cost_of_half = 144.0, 1 - (4.48 * 0.5 + 12.48 * 1.0) / (4.48 + 12.48)
+    assert cost == pytest.approx(1 - (7.2 * 0.5 + 15.2 * 0.5) / (7.2 + 15.2))
+    warped[2], cost_of_half = 144.0, 1 - (7.2 * 0.5 + 15.2 * 1.0) / (7.2 + 15.2)
     assert label_dissimilarity(overlap, warped, fixed, present).item() == pytest.approx(cost_of_half)
 
 
