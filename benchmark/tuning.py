@@ -38,9 +38,9 @@ LEFT_OUT = (*GROUPS["hippocampus"], *GROUPS["putamen"])
 TOLERATED_MM = 0.1
 RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
     {
-        "smoothness_weight": (0.005, 0.08),
-        "curvature_weight": (0.04, 0.4),
-        "volume_weight": (0.04, 0.6),
+        "smoothness_weight": (0.002, 0.08),
+        "curvature_weight": (0.01, 0.4),
+        "volume_weight": (0.005, 0.6),
         "coarse_image_weight": (0.5, 5.0),
         "fine_image_weight": (0.005, 0.2),
     }
