@@ -26,8 +26,8 @@ def test_the_option_reaches_the_settings(tmp_path: Path, option: str) -> None:
 
 def test_only_the_spacing_of_what_is_kept_changes() -> None:
     before, after = PLAIN.registration, replace(PLAIN, low_memory=True).registration
-    assert (before.field_mm, after.field_mm) == (0.75, 1.2)
-    assert replace(after, field_mm=0.75) == before
+    assert (before.field_mm, after.field_mm) == (0.67, 1.2)
+    assert replace(after, field_mm=0.67) == before
 
 
 def test_a_grid_that_is_coarser_already_stays() -> None:
