@@ -90,6 +90,34 @@ def thinned(space: Space, spacing_mm: float) -> tuple[tuple[slice, slice, slice]
     return (i, j, k), Space((ni, nj, nk), affine)
 
 
+def grid_points(grid: Space) -> Float64[np.ndarray, "n 3"]:
+    """Give the index of every point of a grid, C order."""
+    return np.indices(grid.shape, dtype=np.float64).reshape(3, -1).T
+
+
+def cell_middles(grid: Space) -> Float64[np.ndarray, "n 3"]:
+    """Give the index, which has halves, of the middle of every cell between eight grid points, C order."""
+    cells = tuple(size - 1 for size in grid.shape)
+    return np.indices(cells, dtype=np.float64).reshape(3, -1).T + 0.5
+
+
+def labels_at(labels: Volume, index: Float64[np.ndarray, "n 3"], grid: Space) -> UInt8[np.ndarray, " n"]:
+    """Read the nearest label at points of another grid; beyond the border the label there holds.
+
+    Parameters
+    ----------
+    labels
+        Label map.
+    index
+        Points, in voxels of `grid`.
+    grid
+        Any grid in the same world.
+    """
+    voxels = np.rint(labels.space.world_to_voxel(grid.voxel_to_world(index))).astype(np.int64)
+    voxels = np.clip(voxels, 0, np.array(labels.space.shape) - 1)
+    return labels.data[tuple(voxels.T)].astype(np.uint8)
+
+
 def refine(velocity: Float[Tensor, "3 i j k"], grid: Space, onto: Space) -> Float[Tensor, "3 a b c"]:
     """Interpolate a velocity, in voxels of `grid`, onto a finer grid of the same axes, in its voxels."""
     shift = grid.inverse_affine @ onto.affine

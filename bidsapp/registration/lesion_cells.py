@@ -11,13 +11,8 @@ from torch import Tensor
 from bidsapp.geometry import kernels
 from bidsapp.geometry.space import Space
 from bidsapp.images.volume import Volume
-from bidsapp.registration.lesion_places import (
-    cell_middles,
-    in_brain,
-    landed,
-    nearest_lesion,
-    spline_weights,
-)
+from bidsapp.registration.grids import cell_middles, labels_at
+from bidsapp.registration.lesion_places import landed, nearest_lesion, spline_weights
 from bidsapp.registration.losses.lesion_growth import strayed_lesions
 
 RING_MM = 16.0
@@ -92,7 +87,7 @@ def find_lesion_cells(
     cells = tuple(size - 1 for size in grid.shape)
     middles = cell_middles(grid)
     reach = REACH_CELLS * max(grid.voxel_sizes_mm)
-    is_brain = in_brain(middles, grid, box)
+    is_brain = labels_at(box, middles, grid) > 0
     farthest_mm = np.where(is_brain, RING_MM + reach, np.nextafter(reach, np.inf))
     nearest, distance = nearest_lesion(mask, landed(middles, affine, found), farthest_mm)
     number = np.where(distance <= reach, 2 * nearest - 1, 2 * nearest)

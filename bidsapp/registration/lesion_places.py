@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, Int64
+from jaxtyping import Float, Float64, Int64
 from scipy.ndimage import binary_erosion, generate_binary_structure, label
 from scipy.spatial import KDTree
 from torch import Tensor
@@ -22,17 +22,6 @@ _TOUCHING = generate_binary_structure(3, 3)
 def spline_weights(device: torch.device) -> Float[Tensor, " w"]:
     """Give what turns spline coefficients at the grid points into the values there."""
     return torch.tensor((1 / 6, 2 / 3, 1 / 6), dtype=torch.float32, device=device)
-
-
-def grid_points(grid: Space) -> Float64[np.ndarray, "n 3"]:
-    """Give the index of every point of a grid, C order."""
-    return np.indices(grid.shape, dtype=np.float64).reshape(3, -1).T
-
-
-def cell_middles(grid: Space) -> Float64[np.ndarray, "n 3"]:
-    """Give the index, which has halves, of the middle of every cell between eight grid points, C order."""
-    cells = tuple(size - 1 for size in grid.shape)
-    return np.indices(cells, dtype=np.float64).reshape(3, -1).T + 0.5
 
 
 def landed(
@@ -89,10 +78,3 @@ def nearest_lesion(
         distance[near], at = tree.query(points_mm[near], distance_upper_bound=limit)
         nearest[near] = numbers[at]
     return nearest, distance
-
-
-def in_brain(index: Float64[np.ndarray, "n 3"], grid: Space, box: Volume) -> Bool[np.ndarray, " n"]:
-    """Tell for points of a grid whether they are labelled."""
-    voxels = np.rint(box.space.world_to_voxel(grid.voxel_to_world(index))).astype(np.int64)
-    voxels = np.clip(voxels, 0, np.array(box.space.shape) - 1)
-    return np.asarray(box.data[tuple(voxels.T)] > 0)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import numpy as np
 import torch
 from jaxtyping import Float, Float64, UInt8
 from torch import Tensor
@@ -12,7 +11,7 @@ from bidsapp.geometry import kernels
 from bidsapp.geometry.space import Space
 from bidsapp.images.volume import Volume
 from bidsapp.registration.flow import Flow
-from bidsapp.registration.grids import N_LABELS, LabelPair
+from bidsapp.registration.grids import N_LABELS, LabelPair, cell_middles, labels_at
 from bidsapp.registration.intensities import ImagePair
 from bidsapp.registration.lesion_cells import LesionCells
 from bidsapp.registration.lesion_continuation import Continuation
@@ -115,7 +114,4 @@ class Objective:
 def label_cells(labels: Volume, grid: Space, device: torch.device | str) -> UInt8[Tensor, "ci cj ck"]:
     """Read the label in the middle of each cell between eight grid points."""
     cells = tuple(size - 1 for size in grid.shape)
-    middle = np.indices(cells, dtype=np.float64).reshape(3, -1).T + 0.5
-    index = np.rint(labels.space.world_to_voxel(grid.voxel_to_world(middle))).astype(np.int64)
-    index = np.clip(index, 0, np.array(labels.space.shape) - 1)
-    return torch.from_numpy(labels.data[tuple(index.T)].reshape(cells).astype(np.uint8)).to(device)
+    return torch.from_numpy(labels_at(labels, cell_middles(grid), grid).reshape(cells)).to(device)

@@ -11,11 +11,10 @@ from bidsapp.geometry.space import Space
 from bidsapp.images.alignment import Alignment
 from bidsapp.images.volume import Volume
 from bidsapp.registration.deformable import Convergence, align_deformable
-from bidsapp.registration.grids import crop_to_labels, pad, pair_labels
+from bidsapp.registration.grids import crop_to_labels, grid_points, pad, pair_labels
 from bidsapp.registration.intensities import Intensities
 from bidsapp.registration.lesion_cells import find_lesion_cells
 from bidsapp.registration.lesion_continuation import continue_into_lesions
-from bidsapp.registration.lesion_places import grid_points
 from bidsapp.registration.lesion_voxels import find_lesion_voxels, leave_out_lesions
 from bidsapp.registration.losses.lesion_growth import strayed_lesions
 from bidsapp.settings import RegistrationSettings, Stage
