@@ -5,7 +5,15 @@ import torch
 
 from bidsapp.geometry.space import Space
 from bidsapp.images.volume import Volume
-from bidsapp.registration.grids import coarsen, crop_to_labels, pad, refine
+from bidsapp.registration.grids import (
+    cell_middles,
+    coarsen,
+    crop_to_labels,
+    grid_points,
+    labels_at,
+    pad,
+    refine,
+)
 
 OBLIQUE = Space(
     (12, 13, 14), np.array([[1.0, 0.2, 0, 50], [-0.2, 1.2, 0.1, -7], [0, -0.1, -2.0, 300], [0, 0, 0, 1]])
@@ -53,3 +61,19 @@ def test_a_velocity_keeps_its_millimetres_when_its_grid_is_refined() -> None:
     world = fine.voxel_centres_mm()[:, 0].reshape(fine.shape)
     expected_mm = np.clip(world / 4.0, 0, 5) * 0.25 * 4.0
     np.testing.assert_allclose(2.0 * refined[0].numpy(), expected_mm, atol=1e-5)
+
+
+def test_labels_are_read_at_the_points_of_an_oblique_grid_and_its_border_holds_beyond() -> None:
+    labels = Volume(np.arange(np.prod(OBLIQUE.shape)).reshape(OBLIQUE.shape) % 35, OBLIQUE)
+    np.testing.assert_array_equal(labels_at(labels, grid_points(OBLIQUE), OBLIQUE), labels.data.ravel())
+    shifted = Space(
+        (4, 5, 6), OBLIQUE.affine @ np.array([[1, 0, 0, -2], [0, 1, 0, 3], [0, 0, 1, 10], [0, 0, 0, 1.0]])
+    )
+    expected = labels.data[np.ix_([0, 0, 0, 1], range(3, 8), [10, 11, 12, 13, 13, 13])]
+    read = labels_at(labels, grid_points(shifted), shifted).reshape(shifted.shape)
+    np.testing.assert_array_equal(read, expected)
+
+
+def test_the_middles_of_cells_lie_between_eight_grid_points() -> None:
+    middles = cell_middles(Space((4, 5, 6), np.eye(4))).reshape(3, 4, 5, 3)
+    np.testing.assert_array_equal(middles[2, 1, 4], [2.5, 1.5, 4.5])
