@@ -165,12 +165,17 @@ def caveats(n_patients: int, n_lesions: int, regions: pd.DataFrame) -> list[str]
     return found
 
 
+def degrees_of_freedom(test: ChiSquareTest) -> str:
+    """Tell how many a test has that was made."""
+    return f"{counted(test.degrees_of_freedom or 0, 'degree')} of freedom"
+
+
 def omnibus_sentence(test: ChiSquareTest) -> str:
     """Report the test over all regions at once."""
     if test.p_value is None:
         return f"All regions at once: not tested ({test.reason or 'no reason given'})."
     return (
-        f"All regions at once: chi-square {test.chi2:.1f}, {test.degrees_of_freedom} degrees of freedom, "
+        f"All regions at once: chi-square {test.chi2:.1f}, {degrees_of_freedom(test)}, "
         f"p {p_phrase(test.p_value)} (every lesion taken as independent)."
     )
 

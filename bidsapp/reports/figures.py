@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Float64
 from matplotlib.collections import LineCollection
-from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgba
 from scipy.ndimage import gaussian_filter
 
 from bidsapp.images.volume import Volume
@@ -177,6 +177,9 @@ GROWTH_COLOURS = LinearSegmentedColormap.from_list(
 )
 """ColorBrewer's purple to orange: safe for every common colour blindness."""
 
+FOLDED_COLOUR = to_rgba("#00c853")
+"""Neither on the scale nor like the ground, which shows through where the atlas has no label."""
+
 
 HEAT = LinearSegmentedColormap.from_list("heat", ["#7b1f5c", "#c3325b", "#ee6b3b", "#fdb62f", "#fcffa4"])
 """The upper part of matplotlib's inferno: rises in lightness, so it reads in grey too."""
@@ -185,7 +188,7 @@ HEAT = LinearSegmentedColormap.from_list("heat", ["#7b1f5c", "#c3325b", "#ee6b3b
 def jacobian_picture(
     mosaic: Mosaic, jacobian: Volume, labels: Volume, alternative: str, *, virtual: bool
 ) -> Picture:
-    """Draw the Jacobian determinant inside the brain on a log2 scale: 1 in white, folds in black.
+    """Draw the Jacobian determinant inside the brain on a log2 scale: 1 in white, folds in green.
 
     Parameters
     ----------
@@ -200,12 +203,12 @@ def jacobian_picture(
     virtual
         Whether the data are virtual.
     """
-    title = "Local size of the patient relative to the atlas (black: folded)"
+    title = "Local size of the patient relative to the atlas (green: folded)"
     figure, axes = mosaic_sheet(mosaic, title, virtual=virtual, strip_inches=BAR_INCHES)
     labels_cut = mosaic.sample(labels, interpolation="nearest")
     values = mosaic.sample(jacobian, interpolation="linear")
     shown = GROWTH_COLOURS(np.log2(np.clip(values, 0.25, 4.0)) / 4 + 0.5)
-    shown[values <= 0] = (0, 0, 0, 1)
+    shown[values <= 0] = FOLDED_COLOUR
     shown[gaussian_filter((labels_cut > 0).astype(np.float32), 4.0) < 0.25] = (0.13, 0.14, 0.16, 1)
     axes.imshow(shown, origin="lower", aspect="auto", interpolation="nearest")
     draw_lines(axes, anatomy_lines(labels_cut, width=0.4)[1:3])

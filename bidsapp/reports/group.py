@@ -17,6 +17,7 @@ from bidsapp.reports.cohort_tables import MOST_ROWS, lesion_table, patient_table
 from bidsapp.reports.cohort_words import (
     both_verdicts,
     caveats,
+    degrees_of_freedom,
     hemisphere_sentence,
     omnibus_sentence,
     p_phrase,
@@ -277,8 +278,7 @@ def _heterogeneity_sentence(test: HeterogeneityTest | None) -> str:
     if outcome.p_value is None:
         return f"Do the centres agree? Not tested ({outcome.reason})."
     text = (
-        f"Do the centres agree? Chi-square {outcome.chi2:.1f}, {outcome.degrees_of_freedom} degrees of "
-        "freedom; "
+        f"Do the centres agree? Chi-square {outcome.chi2:.1f}, {degrees_of_freedom(outcome)}; "
         f"p {p_phrase(outcome.p_value)} with every lesion independent"
     )
     if test.permutation_p_value is None:

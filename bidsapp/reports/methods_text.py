@@ -248,6 +248,7 @@ def participant_methods(methods: Mapping[str, object], *, has_lesion: bool) -> M
         ``version`` and ``atlas`` are needed; the sentences about ``label_source``, ``spacing_mm``,
         ``iterations``, ``smoothness_weight``, ``curvature_weight``, ``volume_weight`` and ``device`` appear
         when the key is there. ``objective``, "overlap" if it is not, says what was lowered;
+        ``parameterisation``, "field" if it is not, what was moved;
         ``lesion_handling``, "mask" if it is not, what kept lesions as large as they are, and ``suspected_ml``
         how much was taken for lesions without a mask.
     has_lesion
@@ -303,16 +304,31 @@ def _overlap_objective(methods: Mapping[str, object], *, has_lesion: bool) -> st
     """Write what was lowered, unless it was the paper's objective."""
     is_masked = has_lesion and methods.get("lesion_handling", "mask") == "mask"
     without = ", lesions left out" if is_masked else ""
-    kept = ", which keeps lesions from collapsing" if has_lesion else ""
     return (
-        f" The objective was the soft Dice overlap of the structures {_cite('milletari2016')}, each weighted "
-        "by the square root of its volume and 6 % of the mean weight; the squared local correlation of the "
+        " The objective, looked at from the atlas and from the patient in turn, was the soft Dice overlap of "
+        f"the structures {_cite('milletari2016')}, each weighted by the square root of its volume plus 40 % "
+        "of the mean of these roots; the squared local correlation of the "
         f"T1-weighted scan with the template in boxes of 5 voxels along each axis{without} "
         f"{_cite('avants2008')}; the mean squared gradient and curvature of the velocity; and the variance "
-        f"of the log Jacobian determinant within each structure{kept}."
+        f"of the log Jacobian determinant within each structure."
         + _with(methods, "smoothness_weight", "The gradient had the weight {}.")
         + _with(methods, "curvature_weight", "The curvature had the weight {} mm².")
         + _with(methods, "volume_weight", "The volume-preservation term had the weight {}.")
+        + (_spared(methods) if is_masked else "")
+    )
+
+
+def _spared(methods: Mapping[str, object]) -> str:
+    """Write what is done with lesions, masked or suspected, when our objective is lowered."""
+    moved = (
+        "Inside them every change of the velocity was the harmonic continuation of its change in the 3 mm "
+        "around. "
+        if methods.get("parameterisation", "field") == "field"
+        else ""
+    )
+    return (
+        f" The labels of lesions were compared with nothing. {moved}A further term tied their growth to that "
+        "of the tissue within 16 mm."
     )
 
 
@@ -322,10 +338,10 @@ def _suspicion(methods: Mapping[str, object], *, is_paper: bool) -> str:
         return ""
     if not methods["suspected_ml"]:
         return " No lesion mask steered the alignment, and no body unlike its label was found."
-    tied = "" if is_paper else ", were left out of the comparison and made to grow as the tissue around them"
     return (
         f" No lesion mask steered the alignment; bodies unlike their label, {methods['suspected_ml']:.3g} ml "
-        f"together, were taken for lesions: they were given the labels of the tissue around them{tied}."
+        "together, were taken for lesions: they were given the labels of the tissue around them."
+        + ("" if is_paper else _spared(methods))
     )
 
 

@@ -81,7 +81,13 @@ def p_text(value: object, reason: str = "") -> str:
 
 
 def cell(value: object, digits: int | None = None, scale: float = 1.0) -> Cell:
-    """Write one entry of a table."""
+    """Write one entry of a table; what rounds to zero has no sign.
+
+    Examples
+    --------
+    >>> cell(-0.04, digits=1).text, cell(-0.06, digits=1).text
+    ('0.0', '-0.1')
+    """
     if is_missing(value):
         return Cell("n/a", "", is_number=False)
     if isinstance(value, bool | np.bool_):
@@ -89,7 +95,7 @@ def cell(value: object, digits: int | None = None, scale: float = 1.0) -> Cell:
     if isinstance(value, int | float | np.number):
         number = float(value) * scale
         text = (
-            f"{number:,.{digits}f}"
+            f"{number:z,.{digits}f}"
             if digits is not None
             else f"{number:,.0f}"
             if number.is_integer()

@@ -44,7 +44,7 @@ def curve_picture(curves: pd.DataFrame, title: str, *, virtual: bool) -> Picture
         axes.set_xlabel("distance, mm", fontsize=8.5, color=INK)
         if kind == kinds[0]:
             axes.set_ylabel("share of lesions up to here", fontsize=8.5, color=INK)
-            axes.legend(loc="lower right", frameon=False, fontsize=8)
+            axes.legend(loc="best", frameon=False, fontsize=8)
     text = f"{title}: cumulative curves of lesions against {len(kinds)} kinds of chance, with 95 % envelopes."
     return encode(figure, text, kind="png", scale=SHARP)
 

@@ -13,6 +13,7 @@ from bidsapp.images.volume import Volume
 from bidsapp.reports.charts import convergence_picture, overlap_picture, size_picture
 from bidsapp.reports.drawing import OUTLINES, border, draw_letters, window
 from bidsapp.reports.figures import (
+    FOLDED_COLOUR,
     ZoomPanel,
     frequency_picture,
     grid_picture,
@@ -102,19 +103,22 @@ def test_a_flat_image_can_be_shown(value):
     assert limits.vmin < limits.vmax
 
 
-def test_folded_voxels_are_black_and_unchanged_ones_white(participant_page):
+def test_folded_voxels_are_green_unlike_the_ground_and_unchanged_ones_white(participant_page):
     labels = participant_page.fixed_labels
     mosaic = Mosaic(((brain_mosaic(labels).rows[0][3],),))
     whole = Volume(np.ones(labels.space.shape, dtype=np.float32), labels.space)
     folded = Volume(-np.ones(labels.space.shape, dtype=np.float32), labels.space)
     white = pixels(jacobian_picture(mosaic, whole, labels, "flat", virtual=False))
-    black = pixels(jacobian_picture(mosaic, folded, labels, "folded", virtual=False))
+    green = pixels(jacobian_picture(mosaic, folded, labels, "folded", virtual=False))
     middle = (
         slice(white.shape[0] // 3, white.shape[0] // 2),
         slice(white.shape[1] // 3, white.shape[1] // 2),
     )
     assert np.median(white[middle]) > 0.92
-    assert np.median(black[middle]) < 0.08
+    colour = FOLDED_COLOUR[:3]
+    assert np.median(green[middle], axis=(0, 1)) == pytest.approx(colour, abs=0.05)
+    ground = green[green.shape[0] // 2, green.shape[1] // 100]
+    assert np.linalg.norm(ground - colour) > 0.5
 
 
 def test_every_picture_of_virtual_data_says_so(participant_page):

@@ -247,6 +247,8 @@ def test_tests_that_were_not_done_say_why():
     both = HemisphereTest(8, 2, 0.5, 0.11, clustered_p_value=0.34)
     assert "p = 0.34 with the lesions of each patient kept together" in hemisphere_sentence(both)
     assert "p < 0.0001" in omnibus_sentence(ChiSquareTest(88.0, 3, 1e-12, ("A", "B")))
+    assert "3 degrees of freedom" in omnibus_sentence(ChiSquareTest(88.0, 3, 1e-12, ("A", "B")))
+    assert "1 degree of freedom" in omnibus_sentence(ChiSquareTest(4.0, 1, 0.046, ("A", "B")))
 
 
 def test_an_untested_region_shows_no_p_value_even_if_there_is_one(group_page):

@@ -4,8 +4,12 @@ import re
 from dataclasses import replace
 
 import pytest
+import torch
 
 from bidsapp.lesions.off_structure import POLICIES
+from bidsapp.registration.lesion_cells import RING_MM
+from bidsapp.registration.lesion_continuation import HEM_MM
+from bidsapp.registration.losses.similarity import label_dissimilarity
 from bidsapp.reports.methods_text import MethodsText, group_methods, participant_methods
 
 NEEDED = {"version": "0.1", "atlas": "phantom"}
@@ -14,7 +18,9 @@ NEEDED = {"version": "0.1", "atlas": "phantom"}
 @pytest.mark.parametrize(
     "words",
     [
+        "from the atlas and from the patient in turn",
         "square root of its volume",
+        "harmonic continuation",
         "boxes of 5 voxels along each axis, lesions left out",
         "gradient and curvature of the velocity",
         "variance of the log Jacobian determinant",
@@ -26,15 +32,40 @@ def test_methods_name_every_part_of_the_objective_and_the_map(words):
     assert words in participant_methods(NEEDED, has_lesion=True).markdown
 
 
+def test_methods_tell_the_figures_that_the_engine_computes_with():
+    text = participant_methods(NEEDED, has_lesion=True).markdown
+    volume = torch.tensor([1.0, 100.0, 400.0], dtype=torch.float64)
+    found = volume * torch.tensor([0.0, 1.0, 1.0])
+    loss = label_dissimilarity(found, volume, volume, volume > 0).item()
+    root = volume.sqrt()
+    besides = (loss * root.sum() - root[0]) / (root.mean() - loss * root.sum())
+    assert f"plus {100 * besides:.0f} % of the mean" in text
+    assert f"in the {HEM_MM:.0f} mm around" in text
+    assert f"tissue within {RING_MM:.0f} mm" in text
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_methods_of_a_network_do_not_claim_that_lesions_move_as_what_touches_them(masked):
+    spared = {"lesion_handling": "mask"} if masked else {"lesion_handling": "volume", "suspected_ml": 3.0}
+    field, network = (
+        participant_methods(NEEDED | spared | {"parameterisation": kind}, has_lesion=True).markdown
+        for kind in ("field", "network")
+    )
+    assert "harmonic continuation" in field
+    assert "harmonic continuation" not in network
+    assert "growth" in network
+
+
 def test_methods_of_a_scan_without_lesions_do_not_speak_of_leaving_them_out():
     text = participant_methods(NEEDED, has_lesion=False).markdown
     assert "left out" not in text
-    assert "collapsing" not in text
+    assert "inside them" not in text.lower()
 
 
 def test_methods_of_a_scan_whose_mask_did_not_steer_do_not_claim_that_lesions_were_left_out():
     text = participant_methods(NEEDED | {"lesion_handling": "volume"}, has_lesion=True).markdown
     assert "left out" not in text
+    assert "Inside them" not in text
     assert "mask steered" not in text
 
 
@@ -43,7 +74,7 @@ def test_methods_tell_how_much_was_taken_for_lesions_without_a_mask(objective, i
     told = NEEDED | {"objective": objective, "lesion_handling": "volume", "suspected_ml": 123.4}
     text = participant_methods(told, has_lesion=False).markdown
     assert "No lesion mask steered the alignment; bodies unlike their label, 123 ml together" in text
-    assert ("made to grow as the tissue around them" in text) == is_tied
+    assert ("tied their growth" in text) == is_tied
     none = participant_methods(told | {"suspected_ml": 0.0}, has_lesion=False).markdown
     assert "no body unlike its label was found" in none
     assert "taken for lesions" not in none
