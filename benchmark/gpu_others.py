@@ -58,7 +58,7 @@ def measure_published_network(
         return exponentiate_voxels(velocity, squaring_steps=PAPER_SQUARINGS)
 
     costs = paper_objective(fixed, pad(moving), heads.start, grid, spacing_mm, follow, device)
-    seen = see(heads.images.fixed, heads.images.moving, heads.start, grid, device)
+    seen = see("images", (heads.images.fixed, heads.images.moving), heads.start, grid, device)
     run = partial(
         overfit, VelocityNet(seed=0), seen, costs, learning_rate=LEARNING_RATE, report=lambda _: None
     )

@@ -42,6 +42,20 @@ class Structure:
 
 
 @cache
+def other_side() -> tuple[int, ...]:
+    """Give for every class its counterpart in a mirrored brain; a structure without a side is its own.
+
+    Examples
+    --------
+    >>> other_side()[:5]
+    (0, 2, 1, 4, 3)
+    """
+    swapped = {"left": "right", "right": "left", "none": "none"}
+    index_of = {(each.region, each.hemisphere): each.index for each in structures()}
+    return tuple(index_of[each.region, swapped[each.hemisphere]] for each in structures())
+
+
+@cache
 def structures() -> tuple[Structure, ...]:
     """Return the 35 classes in the order of their index.
 

@@ -73,7 +73,8 @@ class Field:
         """Give nothing, or what the model predicts."""
         if self.model is None:
             return torch.zeros((3, *grid.shape), device=self.device)
-        return predicted_start(self.model, self.brains.pictures(), self.brains.start, grid, self.device)
+        shown = self.brains.shown(self.model.provenance.sees)
+        return predicted_start(self.model, shown, self.brains.start, grid, self.device)
 
     def improve(
         self,
@@ -125,6 +126,8 @@ class Network:
         One as a rule; with several the weights go on from stage to stage.
     network
         Where to begin; it is changed.
+    sees
+        "images" or "labels".
     device
         Where torch computes.
 
@@ -136,6 +139,7 @@ class Network:
     brains: Brains
     stages: tuple[Stage, ...]
     network: VelocityNet
+    sees: str
     device: str
 
     def first_velocity(self, grid: Space) -> Float[Tensor, "3 i j k"]:
@@ -161,8 +165,8 @@ class Network:
             report=report,
         )
 
-    def _see(self, grid: Space) -> Float[Tensor, "2 i j k"]:
-        return see(*self.brains.pictures(), self.brains.start, grid, self.device)
+    def _see(self, grid: Space) -> Float[Tensor, "c i j k"]:
+        return see(self.sees, self.brains.shown(self.sees), self.brains.start, grid, self.device)
 
 
 def choose_parameterisation(settings: RegistrationSettings, brains: Brains, device: str) -> Parameterisation:
@@ -184,7 +188,7 @@ def choose_parameterisation(settings: RegistrationSettings, brains: Brains, devi
         network = model.network if model else VelocityNet(seed=settings.random_seed)
         if model:
             stages = tuple(replace(stage, grid_mm=model.provenance.spacing_mm) for stage in stages)
-        return Network(brains, stages, network, device)
+        return Network(brains, stages, network, model.provenance.sees if model else "images", device)
     if model:
         fine = tuple(stage for stage in stages if stage.grid_mm <= model.provenance.spacing_mm)
         stages = fine or stages[-1:]

@@ -65,14 +65,21 @@ class Brains:
         mask = None if self.images is None else self.images.lesions
         return mask if mask is not None and mask.data.any() else None
 
-    def pictures(self) -> tuple[Volume, Volume]:
-        """Give template and scan to who cannot do without.
+    def shown(self, sees: str) -> tuple[Volume, Volume]:
+        """Give a network what it sees of both brains.
+
+        Parameters
+        ----------
+        sees
+            "images": template and scan; "labels": the labels of both.
 
         Raises
         ------
         UsageError
-            If there are none.
+            If it must see images and there are none.
         """
+        if sees == "labels":
+            return self.box, self.padded
         if self.images is None:
             raise UsageError(
                 "a network must see template and scan, got label maps alone: give the images, or leave the "

@@ -17,7 +17,7 @@ from bidsapp.errors import DataError, UsageError
 from bidsapp.training.plan import TrainingPlan
 
 _NAME = "checkpoint.pt"
-_KIND = "metsatlas training, version 1"
+_KIND = "metsatlas training, version 2"
 _MAY_CHANGE = ("steps", "check_every", "saves_memory")
 
 
@@ -36,14 +36,15 @@ class TrainingState:
         A row per update: step and every weighted term.
     validation
         A row per check: step and mean Dice overlap.
-    network, optimiser
-        Their numbers, by name; empty before the first step.
+    network, average, optimiser
+        Their numbers, by name; empty before the first step. The average is that of the network's weights.
     """
 
     step: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     validation: list[dict[str, float]] = field(default_factory=list)
     network: dict[str, Tensor] = field(default_factory=dict)
+    average: dict[str, Tensor] = field(default_factory=dict)
     optimiser: dict[str, Any] = field(default_factory=dict)
 
 

@@ -16,16 +16,14 @@ from bidsapp.errors import MetsAtlasError, MissingInputError, UsageError
 from bidsapp.execution.device import settle_device
 from bidsapp.execution.resources import available_cpus, make_scratch, prepare_environment, scratch_folder
 from bidsapp.execution.stopping import stop_on_signals
-from bidsapp.settings import Selection
-from bidsapp.training.plan import OBJECTIVES, TrainingPlan
+from bidsapp.settings import RegistrationSettings, Selection
+from bidsapp.training.plan import OBJECTIVES, SIGHTS, TrainingPlan
 
 if TYPE_CHECKING:
     from bidsapp.atlas.pack import AtlasPack
     from bidsapp.training.scans import TrainingScan
 
 logger = logging.getLogger(__name__)
-
-_MARGIN_MM = 10.0
 
 
 def run() -> NoReturn:
@@ -81,12 +79,16 @@ def _parser() -> argparse.ArgumentParser:
     add("--label-maps", type=Path, metavar="FOLDER", help="more heads: FreeSurfer label maps without scans")
     add("--atlas", type=Path, metavar="FOLDER", help="your own atlas; default: MNI152NLin2009aSym, embedded")
     add("--objective", choices=OBJECTIVES, default=default.objective, help=f"default: {default.objective}")
+    add(
+        "--sees", choices=SIGHTS, default=default.sees, help=f"what the network sees; default: {default.sees}"
+    )
     add("--spacing-mm", type=float, default=default.spacing_mm, help=f"default: {default.spacing_mm:g}")
     add("--steps", type=int, default=default.steps, help=f"default: {default.steps}")
     add(
         "--learning-rate", type=float, default=default.learning_rate, help=f"default: {default.learning_rate}"
     )
     add("--check-every", type=int, default=default.check_every, help="steps between two checkpoints")
+    add("--bfloat16", action="store_true", help="on a processor, too: half the time where it can")
     add("--saves-memory", action="store_true", help="gradient checkpointing: slower, less memory")
     add("--data-licence", metavar="TEXT", help="for the model card; default: License of the dataset")
     add("--random-seed", type=int, default=default.random_seed, help="default: 0")
@@ -99,10 +101,12 @@ def _train(options: argparse.Namespace) -> None:
     """Collect, train, write."""
     plan = TrainingPlan(
         objective=options.objective,
+        sees=options.sees,
         spacing_mm=options.spacing_mm,
         steps=options.steps,
         learning_rate=options.learning_rate,
         check_every=options.check_every,
+        bfloat16=options.bfloat16,
         saves_memory=options.saves_memory,
         random_seed=options.random_seed,
     )
@@ -125,7 +129,7 @@ def _train(options: argparse.Namespace) -> None:
     torch.set_num_threads(n_threads)
     atlas = load_pack(options.atlas) if options.atlas else load_builtin()
     learnt, kept_back = _collect(options, atlas, device.name)
-    grid = crop_to_labels(atlas.labels, _MARGIN_MM).space.with_spacing(plan.spacing_mm)
+    grid = crop_to_labels(atlas.labels, RegistrationSettings().margin_mm).space.with_spacing(plan.spacing_mm)
     lesson = Lesson(see_atlas(atlas.template, atlas.labels, grid), grid, learnt, kept_back)
     network, state = train(lesson, plan, options.output_dir, device.name)
     provenance = Provenance(
@@ -135,6 +139,7 @@ def _train(options: argparse.Namespace) -> None:
         steps=state.step,
         app_version=version("metsatlas"),
         data_licence=options.data_licence or _licence(options.bids_dir),
+        sees=plan.sees,
         learnt_from=tuple(sorted({scan.participant or scan.name for scan in learnt})),
     )
     data = {

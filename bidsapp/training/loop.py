@@ -5,6 +5,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from bidsapp.errors import DataError
 from bidsapp.geometry.space import Space
 from bidsapp.registration.network.overfit import GRADIENT_NORM, predict_velocity
 from bidsapp.registration.network.unet import VelocityNet
+from bidsapp.registration.network.view import N_CHANNELS
 from bidsapp.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from bidsapp.training.objective import GeneralObjective
 from bidsapp.training.outputs import save_curves
@@ -28,6 +30,7 @@ from bidsapp.training.scans import Sight, TrainingScan, see_changed, see_plain
 logger = logging.getLogger(__name__)
 
 _PER_STEP = 2
+_MEMORY = 0.998  # of the average, a step: it reaches back about 500 of them
 _ORDER = 1  # keeps the random numbers of the order apart from those of the steps
 
 
@@ -75,7 +78,7 @@ def train(lesson: Lesson, plan: TrainingPlan, folder: Path, device: str) -> tupl
     Returns
     -------
     network, state
-        After the last step.
+        After the last step; the network with the running average of its weights.
 
     Raises
     ------
@@ -85,32 +88,50 @@ def train(lesson: Lesson, plan: TrainingPlan, folder: Path, device: str) -> tupl
         If the network's velocities are no longer finite.
     """
     state = load_checkpoint(plan, lesson.names, folder)
-    network = VelocityNet(seed=plan.random_seed)
+    network = VelocityNet(seed=plan.random_seed, n_channels=N_CHANNELS[plan.sees])
     if state.step:
         network.load_state_dict(state.network)
         logger.info("going on after step %d", state.step)
+    average = deepcopy(network)
+    if state.step:
+        average.load_state_dict(state.average)
     network.to(device)
+    average.to(device)
     optimiser = torch.optim.Adam(network.parameters(), lr=plan.learning_rate)
     if state.step:
         optimiser.load_state_dict(state.optimiser)
     objective = GeneralObjective(lesson.atlas.to(device), plan.objective)
     judged = [see_plain(scan, lesson.grid).to(device) for scan in lesson.validation]
     if not state.step:
-        state.validation.append(_check(network, objective, judged, 0))
+        state.validation.append(_check(average, objective, judged, plan, 0))
     with _progress(plan.steps, state.step) as bar:
         for step in range(state.step, plan.steps):
             heads = [head.to(device) for head in _heads_of_step(lesson, plan, step)]
             terms = _update(network, optimiser, objective, heads, plan)
             state.step = step + 1
+            _remember(average, network, state.step)
             state.history.append({"step": state.step, **terms})
             bar.set_postfix(loss=f"{sum(terms.values()):.4f}", refresh=False)
             bar.update()
             if state.step % plan.check_every == 0 or state.step == plan.steps:
-                state.validation.append(_check(network, objective, judged, state.step))
-                _keep(state, network, optimiser)
+                state.validation.append(_check(average, objective, judged, plan, state.step))
+                _keep(state, network, average, optimiser)
                 save_checkpoint(state, plan, lesson.names, folder)
                 save_curves(state, folder)
-    return network, state
+    return average, state
+
+
+def _remember(average: VelocityNet, network: VelocityNet, step: int) -> None:
+    """Keep a running average of the weights: it overlaps better than any single step's, which still tremble.
+
+    References
+    ----------
+    Polyak and Juditsky 1992, SIAM Journal on Control and Optimization 30. doi:10.1137/0330046
+    """
+    share = max(1 - _MEMORY, 9 / (9 + step))
+    with torch.no_grad():
+        for mean, newest in zip(average.parameters(), network.parameters(), strict=True):
+            mean.lerp_(newest, share)
 
 
 def _heads_of_step(lesson: Lesson, plan: TrainingPlan, step: int) -> list[Sight]:
@@ -133,7 +154,12 @@ def _update(
 ) -> dict[str, float]:
     optimiser.zero_grad()
     velocities = [
-        predict_velocity(network, _pair(objective.atlas, head), saves_memory=plan.saves_memory)
+        predict_velocity(
+            network,
+            _pair(objective.atlas, head, plan),
+            saves_memory=plan.saves_memory,
+            bfloat16=plan.bfloat16,
+        )
         for head in heads
     ]
     if not all(velocity.isfinite().all() for velocity in velocities):
@@ -143,22 +169,29 @@ def _update(
         )
     terms = objective.terms(velocities, heads)
     torch.autograd.backward(torch.stack(list(terms.values())).sum())
-    torch.nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM)
-    optimiser.step()
+    length = torch.nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM)
+    if length.isfinite():
+        optimiser.step()
+    else:
+        logger.warning("an update is left out: its gradient is not finite")
     return {name: term.item() for name, term in terms.items()}
 
 
-def _pair(atlas: Sight, head: Sight) -> Float[Tensor, "2 i j k"]:
-    return torch.stack([atlas.image, head.image])
+def _pair(atlas: Sight, head: Sight, plan: TrainingPlan) -> Float[Tensor, "c i j k"]:
+    return torch.cat([atlas.shown(plan.sees), head.shown(plan.sees)])
 
 
 def _check(
-    network: VelocityNet, objective: GeneralObjective, judged: Sequence[Sight], step: int
+    network: VelocityNet,
+    objective: GeneralObjective,
+    judged: Sequence[Sight],
+    plan: TrainingPlan,
+    step: int,
 ) -> dict[str, float]:
     """Judge the network by heads it never learns from, as they are."""
     with torch.no_grad():
         scores = [
-            objective.validation_dice(predict_velocity(network, _pair(objective.atlas, head)), head)
+            objective.validation_dice(predict_velocity(network, _pair(objective.atlas, head, plan)), head)
             for head in judged
         ]
     dice = float(np.mean(scores)) if scores else math.nan
@@ -166,8 +199,13 @@ def _check(
     return {"step": step, "dice": dice}
 
 
-def _keep(state: TrainingState, network: VelocityNet, optimiser: torch.optim.Optimizer) -> None:
-    state.network = {name: weight.detach().cpu() for name, weight in network.state_dict().items()}
+def _keep(
+    state: TrainingState, network: VelocityNet, average: VelocityNet, optimiser: torch.optim.Optimizer
+) -> None:
+    state.network, state.average = (
+        {name: weight.detach().cpu() for name, weight in each.state_dict().items()}
+        for each in (network, average)
+    )
     state.optimiser = optimiser.state_dict()
 
 

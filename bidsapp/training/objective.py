@@ -17,7 +17,7 @@ from bidsapp.registration.losses.smoothness import mean_squared_gradient
 from bidsapp.training.scans import Sight
 
 _SQUARING_STEPS = 7
-_SMOOTHNESS_WEIGHT = 0.1  # of the mean squared gradient (mm per mm), against a dissimilarity from 0 to 1
+_SMOOTHNESS_WEIGHT = 0.05  # of the mean squared gradient (mm per mm), against a dissimilarity from 0 to 1
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class GeneralObjective:
     def validation_dice(self, velocity: Float[Tensor, "3 i j k"], head: Sight) -> float:
         """Mean soft Dice overlap of the structures in atlas space."""
         there = exponentiate_voxels(velocity, squaring_steps=_SQUARING_STEPS)
-        return 1 - _dissimilarity(self.atlas.labels, head.labels, there).item()
+        return 1 - _dissimilarity(self.atlas.fine, head.fine, there).item()
 
     def _weights(self) -> tuple[float, float, float]:
         if self.kind == "paper":
@@ -88,7 +88,7 @@ class GeneralObjective:
     def _compare(self, still: Sight, warped: Sight, way: Float[Tensor, "3 i j k"]) -> Float64[Tensor, ""]:
         """Compare `still` with `warped`, read where `way` leads from the voxels of `still`."""
         if self.kind == "overlap":
-            return _dissimilarity(still.labels, warped.labels, way)
+            return _dissimilarity(still.fine, warped.fine, way)
         shared = torch.isin(still.labels, torch.unique(warped.labels))
         return negative_correlation(still.depth, _read(warped.depth, way), shared)
 
@@ -101,15 +101,18 @@ class GeneralObjective:
     ) -> Float64[Tensor, ""]:
         """Compare two heads: their distance maps on the atlas's grid, their labels where the first is."""
         if self.kind == "overlap":
-            return _dissimilarity(one.labels, other.labels, kernels.compose(there[1], back))
+            return _dissimilarity(one.fine, other.fine, kernels.compose(there[1], back))
         maps = _read(one.depth, there[0]), _read(other.depth, there[1])
         return negative_correlation(*maps, torch.ones_like(one.labels, dtype=torch.bool))
 
 
 def _dissimilarity(
-    fixed: UInt8[Tensor, "i j k"], moving: UInt8[Tensor, "i j k"], way: Float[Tensor, "3 i j k"]
+    fixed: UInt8[Tensor, "a b c"], moving: UInt8[Tensor, "a b c"], way: Float[Tensor, "3 i j k"]
 ) -> Float64[Tensor, ""]:
-    to_grid, maps = _same_grid(way)
+    """Compare labels on a grid twice as fine as that of the displacement."""
+    to_grid = torch.tensor([[0.5, -0.25]] * 3, dtype=way.dtype, device=way.device)
+    index_map = torch.eye(3, 4, dtype=way.dtype, device=way.device)
+    maps = index_map, 2 * index_map[:, :3]
     overlap, volume = kernels.label_votes(way, to_grid, fixed, moving, maps, N_LABELS)
     counts = [torch.bincount(labels.flatten(), minlength=N_LABELS).double() for labels in (fixed, moving)]
     present = (counts[0] > 0) & (counts[1] > 0)

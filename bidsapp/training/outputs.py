@@ -77,7 +77,7 @@ def _card(model: GeneralModel, plan: TrainingPlan, state: TrainingState, data: M
     names = ", ".join(origin.learnt_from or ()) or "not told"
     return f"""# Model card
 
-A U-Net that sees an atlas ({origin.atlas}) and a scan, both on the atlas's grid at
+A U-Net that sees the {origin.sees} of an atlas ({origin.atlas}) and of a head, both on the atlas's grid at
 {plan.spacing_mm:g} mm after an affine alignment, and gives a stationary velocity from atlas to scan.
 Made by metsatlas {origin.app_version}; method: Wielenberg et al. 2026 (doi:10.48550/arXiv.2602.12933).
 

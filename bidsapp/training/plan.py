@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from bidsapp.errors import UsageError
 
 OBJECTIVES = ("paper", "overlap")
+SIGHTS = ("images", "labels")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,8 +16,10 @@ class TrainingPlan:
     ----------
     objective
         "paper": eq. (1), correlation of distance maps; "overlap": our dissimilarity in its place.
+    sees
+        What the network sees of atlas and head: "images", as in the paper, or "labels".
     spacing_mm
-        Of the grid that images, labels and velocity live on.
+        Of the grid that images and velocity live on; labels are compared at half of it by "overlap".
     steps
         Updates, each from two scans.
     learning_rate
@@ -27,6 +30,8 @@ class TrainingPlan:
         Root mean square of the strongest random deformation of a training scan.
     check_every
         Steps from one validation, and one checkpoint, to the next.
+    bfloat16
+        Compute the network in bfloat16 on a processor, too; on CUDA it always is.
     saves_memory
         Compute parts of the network twice rather than keep them.
     random_seed
@@ -43,18 +48,22 @@ class TrainingPlan:
     """
 
     objective: str = "paper"
+    sees: str = "images"
     spacing_mm: float = 4.0
     steps: int = 2000
     learning_rate: float = 1e-4
     synthetic_fraction: float = 0.5
     largest_bend_mm: float = 4.0
     check_every: int = 50
+    bfloat16: bool = False
     saves_memory: bool = False
     random_seed: int = 0
 
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
             raise UsageError(f"the objective must be one of {', '.join(OBJECTIVES)}, got {self.objective!r}")
+        if self.sees not in SIGHTS:
+            raise UsageError(f"a network sees {' or '.join(SIGHTS)}, got {self.sees!r}")
         if not 0.5 <= self.spacing_mm <= 10:
             raise UsageError(f"the spacing must be 0.5 to 10 mm, got {self.spacing_mm:g}: choose 2 to 4")
         if self.steps < 1 or self.check_every < 1:

@@ -12,7 +12,8 @@ from bidsapp.images.volume import Volume
 from bidsapp.registration.deformable import Convergence, align_deformable
 from bidsapp.registration.intensities import Intensities
 from bidsapp.registration.network.unet import VelocityNet
-from bidsapp.registration.network.weights import GeneralModel, Provenance, to_bytes
+from bidsapp.registration.network.view import N_CHANNELS
+from bidsapp.registration.network.weights import GeneralModel, Provenance, load_model, to_bytes
 from bidsapp.settings import RegistrationSettings, RunSettings, Selection, Stage
 from tests.registration.conftest import FIXED, phantom
 
@@ -34,13 +35,13 @@ def images(fixed: Volume, moving: Volume) -> Intensities:
     return Intensities(*(Volume(volume.data.astype(np.float32), FIXED) for volume in (fixed, moving)))
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    network = VelocityNet(seed=3)
+@pytest.fixture(scope="module", params=["images", "labels"])
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    network = VelocityNet(seed=3, n_channels=N_CHANNELS[request.param])
     with torch.no_grad():
         network.to_velocity.weight.zero_()
         network.to_velocity.bias.copy_(torch.tensor([0.2, 0.0, 0.0]))
-    provenance = Provenance(8.0, "test", "overlap", 0, "0", "none")
+    provenance = Provenance(8.0, "test", "overlap", 0, "0", "none", sees=request.param)
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     path.write_bytes(to_bytes(GeneralModel(network, provenance)))
     return path
@@ -72,6 +73,16 @@ def test_a_network_works_at_the_spacing_it_was_trained_at(fixed, moving, images,
     )
     found = align_deformable(fixed, moving, np.eye(4), settings, images=images)
     assert found.fixed_to_moving(np.zeros((1, 3)))[0] == pytest.approx([1.6, 0.0, 0.0], abs=0.05)
+
+
+def test_a_model_that_sees_labels_does_without_images(fixed, moving, model):
+    settings = replace(SETTINGS, stages=(replace(STAGES[1], iterations=0),), initial_model=model)
+    if load_model(model).provenance.sees == "images":
+        with pytest.raises(UsageError, match="must see template and scan"):
+            align_deformable(fixed, moving, np.eye(4), settings)
+    else:
+        found = align_deformable(fixed, moving, np.eye(4), settings)
+        assert found.fixed_to_moving(np.zeros((1, 3)))[0] == pytest.approx([1.6, 0.0, 0.0], abs=0.05)
 
 
 def test_a_network_cannot_do_without_images(fixed, moving):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bidsapp.atlas.seganat import structures
+from bidsapp.atlas.seganat import other_side, structures
 from bidsapp.geometry.space import Space
 from bidsapp.images.nifti import write_volume
 from bidsapp.images.volume import Volume
@@ -23,6 +23,9 @@ SCANNER = Space(
 )
 ATLAS_TO_SCANNER = np.array([[1.0, 0, 0, 308], [0, 1.0, 0, 12], [0, 0, 1.0, 95], [0, 0, 0, 1]])
 _SEEDS = np.random.default_rng(4).uniform(-1, 1, (34, 3)) * np.array([26, 32, 28])
+_SIDES = np.array([{"left": -1, "right": 1, "none": 0}[part.hemisphere] for part in structures()[1:]])
+_SEEDS = np.where(_SIDES[:, None] > 0, _SEEDS[np.array(other_side()[1:]) - 1], _SEEDS)
+_SEEDS[:, 0] = _SIDES * np.abs(_SEEDS[:, 0])
 
 
 def head(points_mm: np.ndarray) -> np.ndarray:

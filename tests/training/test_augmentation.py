@@ -5,12 +5,14 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from bidsapp.atlas.seganat import other_side, structures
 from bidsapp.geometry.displacement import folded
 from bidsapp.geometry.space import Space
+from bidsapp.registration.network.view import halved
 from bidsapp.training.augmentation import disturb, random_points, synthesise
 from bidsapp.training.loop import Lesson
 from bidsapp.training.plan import TrainingPlan
-from bidsapp.training.scans import see_changed, see_plain
+from bidsapp.training.scans import _mirror, _points, _see, _swap_sides, see_changed, see_plain
 
 GRID = Space((12, 14, 16), np.array([[0, 6.0, 0, 3], [-6.0, 0, 0, 8], [0, 0, 6.0, -30], [0, 0, 0, 1]]))
 PLAN = TrainingPlan(spacing_mm=8.0)
@@ -74,6 +76,31 @@ def test_labels_move_with_the_image_and_stay_whole(lesson: Lesson) -> None:
         )
     inside = changed.labels > 0
     assert changed.image[inside].mean() > changed.image[~inside].mean() + 0.1
+
+
+def test_a_mirrored_head_is_a_head_whose_left_structures_lie_on_the_left(lesson: Lesson) -> None:
+    scan, grid = lesson.training[0], lesson.grid
+    plain = see_plain(scan, grid)
+    turned = _swap_sides(_see(scan, grid, _mirror(_points(grid, grid.voxel_centres_mm())), None))
+    assert torch.equal(turned.image.flip(0), plain.image)
+    other = torch.tensor(other_side(), dtype=torch.uint8)
+    for seen, seen_plain in ((turned.labels, plain.labels), (turned.fine, plain.fine)):
+        assert torch.equal(other[seen.long()].flip(0), seen_plain)
+    whole = torch.floor(plain.depth)
+    torch.testing.assert_close(turned.depth.flip(0) % 1, plain.depth - whole, atol=1e-4, rtol=0)
+    is_left = torch.tensor([structure.hemisphere == "left" for structure in structures()])
+    for sight in (plain, turned):
+        x = grid.voxel_centres_mm()[:, 0].reshape(grid.shape)
+        assert x[is_left[sight.labels.long()].numpy()].mean() < -8
+
+
+def test_points_of_the_fine_grid_go_where_those_around_them_go(lesson: Lesson) -> None:
+    centres = lesson.grid.voxel_centres_mm()
+    turn = np.array([[0.99, 0.02, 0], [-0.03, 1.01, 0.01], [0, 0.02, 1.0]])
+    fine = _points(lesson.grid, centres @ turn.T + 3.0)[1].reshape(*halved(lesson.grid).shape, 3)
+    wanted = halved(lesson.grid).voxel_centres_mm() @ turn.T + 3.0
+    inner = (slice(1, -1),) * 3
+    np.testing.assert_allclose(fine[inner], wanted.reshape(fine.shape)[inner], atol=1e-9)
 
 
 def test_the_seed_decides_every_change(lesson: Lesson) -> None:

@@ -15,7 +15,7 @@ from bidsapp.bids.save import load_table
 from bidsapp.errors import DataError, UsageError
 from bidsapp.registration.network.unet import VelocityNet
 from bidsapp.training.checkpoint import TrainingState
-from bidsapp.training.loop import Lesson, _update, train
+from bidsapp.training.loop import Lesson, _remember, _update, train
 from bidsapp.training.objective import GeneralObjective
 from bidsapp.training.plan import TrainingPlan
 from bidsapp.training.scans import see_plain
@@ -84,6 +84,42 @@ def test_saving_memory_gives_the_same_curve(lesson: Lesson, tmp_path: Path) -> N
     plain = train(lesson, plan, tmp_path / "plain", "cpu")[1]
     recomputed = train(lesson, replace(plan, saves_memory=True), tmp_path / "recomputed", "cpu")[1]
     np.testing.assert_allclose(curve(recomputed), curve(plain), atol=1e-5)
+
+
+def test_a_network_that_sees_labels_learns_in_either_precision(lesson: Lesson, tmp_path: Path) -> None:
+    plan = replace(PLAN, sees="labels", steps=24, check_every=24)
+    exact = curve(train(lesson, plan, tmp_path / "single", "cpu")[1])
+    short = curve(train(lesson, replace(plan, bfloat16=True), tmp_path / "short", "cpu")[1])
+    columns = sorted(["step", "dissimilarity", "pair_dissimilarity", "smoothness"])
+    total = exact[:, columns.index("dissimilarity")] + exact[:, columns.index("pair_dissimilarity")]
+    assert total[12:].mean() < total[:12].mean() - 0.02
+    assert not np.array_equal(short, exact)
+    np.testing.assert_allclose(short[:4], exact[:4], rtol=0.05, atol=0.01)
+
+
+def test_what_is_kept_is_the_average_of_the_last_weights() -> None:
+    average, newest = VelocityNet(seed=0), VelocityNet(seed=1)
+    begun, target = (network.to_velocity.weight.clone() for network in (average, newest))
+    _remember(average, newest, 1)
+    torch.testing.assert_close(average.to_velocity.weight, 0.1 * begun + 0.9 * target)
+    for step in range(100_000, 100_500):
+        _remember(average, newest, step)
+    left = 0.1 * 0.998**500
+    torch.testing.assert_close(average.to_velocity.weight, left * begun + (1 - left) * target)
+
+
+def test_an_update_whose_gradient_is_not_finite_is_left_out(
+    lesson: Lesson, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = VelocityNet(seed=0)
+    before = {name: weight.clone() for name, weight in network.state_dict().items()}
+    heads = [see_plain(scan, lesson.grid) for scan in lesson.training[:2]]
+    objective = GeneralObjective(lesson.atlas, "overlap")
+    optimiser = torch.optim.Adam(network.parameters())
+    network.to_velocity.weight.register_hook(lambda gradient: gradient * float("nan"))
+    _update(network, optimiser, objective, heads, PLAN)
+    assert "its gradient is not finite" in caplog.text
+    assert all(torch.equal(weight, before[name]) for name, weight in network.state_dict().items())
 
 
 def test_another_plan_or_other_scans_do_not_go_on_in_the_same_folder(lesson: Lesson, tmp_path: Path) -> None:

@@ -36,7 +36,8 @@ def test_the_atlas_laid_over_itself_is_perfect(lesson: Lesson, kind: str) -> Non
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_velocity_that_undoes_a_shift_is_the_best(lesson: Lesson, kind: str) -> None:
     atlas = lesson.atlas
-    shifted = Sight(*(part.roll(-1, dims=0) for part in (atlas.image, atlas.labels, atlas.depth)))
+    parts = (atlas.image, 1), (atlas.labels, 1), (atlas.depth, 1), (atlas.fine, 2)
+    shifted = Sight(*(part.roll(-voxels, dims=0) for part, voxels in parts))
     objective = GeneralObjective(atlas, kind)
 
     def cost(voxels: float) -> dict[str, float]:
@@ -85,8 +86,15 @@ def test_collapsing_a_tumour_gains_in_atlas_space_and_costs_in_image_space(lesso
     index = torch.from_numpy(np.indices(lesson.grid.shape) - middle.reshape(3, 1, 1, 1)).float()
     radius = index.square().sum(dim=0).sqrt()
     tumour = torch.where(radius < 2.5, 2, labels).to(torch.uint8)
-    atlas = Sight(lesson.atlas.image, labels, labels.float())
-    patient = Sight(lesson.atlas.image, tumour, tumour.float())
+    atlas, patient = (
+        Sight(
+            lesson.atlas.image,
+            each,
+            each.float(),
+            each.repeat_interleave(2, 0).repeat_interleave(2, 1).repeat_interleave(2, 2),
+        )
+        for each in (labels, tumour)
+    )
     outward = torch.where(radius < 4, 0.5 * index / radius.clamp(min=1) * (1 - radius / 4), 0)
 
     def overlap_of_tissue(way: torch.Tensor, target: Sight, source: Sight) -> float:
@@ -95,4 +103,4 @@ def test_collapsing_a_tumour_gains_in_atlas_space_and_costs_in_image_space(lesso
     in_atlas_space = [overlap_of_tissue(way, atlas, patient) for way in (0 * outward, outward)]
     in_image_space = [overlap_of_tissue(-way, patient, atlas) for way in (0 * outward, outward)]
     assert in_atlas_space[1] > in_atlas_space[0] + 0.001
-    assert in_image_space[1] == pytest.approx(in_image_space[0], abs=1e-4)
+    assert in_image_space[1] < in_image_space[0] + 1e-4

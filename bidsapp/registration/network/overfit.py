@@ -25,7 +25,7 @@ class Costs(Protocol):
 
 def overfit(
     network: VelocityNet,
-    seen: Float[Tensor, "2 i j k"],
+    seen: Float[Tensor, "c i j k"],
     costs: Costs,
     *,
     iterations: int,
@@ -39,7 +39,7 @@ def overfit(
     network
         Where to begin: a general model, or an untrained network, which moves nothing. It is changed.
     seen
-        Atlas and patient on the grid of the velocity, as `see` gives them.
+        Atlas and patient on the grid of the velocity, as `network.view` gives them.
     costs
         The objective, ours or the paper's.
     iterations
@@ -76,9 +76,13 @@ def overfit(
 
 
 def predict_velocity(
-    network: VelocityNet, seen: Float[Tensor, "2 i j k"], *, saves_memory: bool = False
+    network: VelocityNet,
+    seen: Float[Tensor, "c i j k"],
+    *,
+    saves_memory: bool = False,
+    bfloat16: bool = False,
 ) -> Float[Tensor, "3 i j k"]:
-    """Let the network see a pair of images, in bfloat16 on CUDA; the velocity is in single precision.
+    """Let the network see a pair of brains, in bfloat16 on CUDA; the velocity is in single precision.
 
     Parameters
     ----------
@@ -88,7 +92,10 @@ def predict_velocity(
         Atlas and patient on the grid of the velocity.
     saves_memory
         Compute parts twice rather than keep them.
+    bfloat16
+        On a processor, too.
     """
-    with torch.autocast(seen.device.type, dtype=torch.bfloat16, enabled=seen.device.type == "cuda"):
+    is_short = bfloat16 or seen.device.type == "cuda"
+    with torch.autocast(seen.device.type, dtype=torch.bfloat16, enabled=is_short):
         velocity: Tensor = network(seen, saves_memory=saves_memory)
     return velocity

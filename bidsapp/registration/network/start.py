@@ -15,7 +15,7 @@ from bidsapp.registration.network.weights import GeneralModel
 
 def predicted_start(
     model: GeneralModel,
-    images: tuple[Volume, Volume],
+    pair: tuple[Volume, Volume],
     affine: Float64[np.ndarray, "4 4"],
     grid: Space,
     device: str,
@@ -26,8 +26,8 @@ def predicted_start(
     ----------
     model
         Network and the spacing it works at.
-    images
-        Template, and scan on its native grid.
+    pair
+        Template, and scan on its native grid; the labels of both for a model that sees labels.
     affine
         Fixed world to moving world, millimetres.
     grid
@@ -41,7 +41,7 @@ def predicted_start(
         In voxels of `grid`.
     """
     own = grid.with_spacing(model.provenance.spacing_mm)
-    seen = see(*images, affine, own, device)
+    seen = see(model.provenance.sees, pair, affine, own, device)
     with torch.no_grad():
         velocity = predict_velocity(model.network.to(device), seen)
     return refine(velocity, own, grid)

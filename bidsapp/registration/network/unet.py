@@ -13,10 +13,10 @@ _NEAR_ZERO = 1e-3
 
 
 class VelocityNet(nn.Module):
-    """Three levels, average pooling down, transposed convolutions up, skips by summation; 1.22 M weights.
+    """Three levels, average pooling down, transposed convolutions up, skips by summation.
 
     Every level has two 3 x 3 x 3 convolutions, each followed by batch normalisation and ReLU. One pair of
-    images is a batch of its own, so normalisation uses the statistics of that pair, when training and ever
+    brains is a batch of its own, so normalisation uses the statistics of that pair, when training and ever
     after: what the network says about one patient does not depend on others. The output layer starts near
     zero, so that an untrained network moves nothing.
 
@@ -24,6 +24,8 @@ class VelocityNet(nn.Module):
     ----------
     seed
         Of the random start.
+    n_channels
+        What it sees of both brains together: 2 for an image of each, 1.22 M weights.
 
     References
     ----------
@@ -35,12 +37,12 @@ class VelocityNet(nn.Module):
     1221827
     """
 
-    def __init__(self, *, seed: int) -> None:
+    def __init__(self, *, seed: int, n_channels: int = 2) -> None:
         super().__init__()
         fine, middle, coarse = FILTERS
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.down_fine = _Level(2, fine)
+            self.down_fine = _Level(n_channels, fine)
             self.down_middle = _Level(fine, middle)
             self.bottom = _Level(middle, coarse)
             self.rise_middle = nn.ConvTranspose3d(coarse, middle, kernel_size=2, stride=2)
@@ -52,22 +54,22 @@ class VelocityNet(nn.Module):
             nn.init.zeros_(self.to_velocity.get_parameter("bias"))
 
     def forward(
-        self, images: Float[Tensor, "2 i j k"], *, saves_memory: bool = False
+        self, seen: Float[Tensor, "c i j k"], *, saves_memory: bool = False
     ) -> Float[Tensor, "3 i j k"]:
-        """Give the velocity, in voxels of the grid the images are sampled on, along its axes.
+        """Give the velocity, in voxels of the grid both brains are sampled on, along its axes.
 
         Parameters
         ----------
-        images
-            Atlas and patient, intensities near 0 to 1; sizes are padded to multiples of 4 and cut again.
+        seen
+            Atlas and patient, values near 0 to 1; sizes are padded to multiples of 4 and cut again.
         saves_memory
             Keep only what goes from level to level, and compute the rest again on the way back.
         """
-        sizes = images.shape[1:]
+        sizes = seen.shape[1:]
         missing = [max(_LEAST_SIZE, -(-size // _COARSENING) * _COARSENING) - size for size in sizes]
         padding = [amount for after in reversed(missing) for amount in (0, after)]
         fine = _run(
-            self.down_fine, functional.pad(images[None], padding, mode="replicate"), saves_memory=saves_memory
+            self.down_fine, functional.pad(seen[None], padding, mode="replicate"), saves_memory=saves_memory
         )
         middle = _run(self.down_middle, functional.avg_pool3d(fine, 2), saves_memory=saves_memory)
         coarse = _run(self.bottom, functional.avg_pool3d(middle, 2), saves_memory=saves_memory)

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from bidsapp.errors import DataError, MissingInputError
 from bidsapp.registration.network.unet import VelocityNet
+from bidsapp.registration.network.view import N_CHANNELS
 
 _KIND = "metsatlas velocity network, version 1"
 
@@ -36,11 +37,13 @@ class Provenance:
     learnt_from
         Labels of the participants, and names of the label maps alone, that it was trained on; None: the file
         does not tell.
+    sees
+        "images" or "labels" of atlas and patient.
 
     Raises
     ------
     DataError
-        If the spacing or the number of steps is not positive.
+        If the spacing or the number of steps is not positive, or it sees something else.
     """
 
     spacing_mm: float
@@ -50,6 +53,7 @@ class Provenance:
     app_version: str
     data_licence: str
     learnt_from: tuple[str, ...] | None = None
+    sees: str = "images"
 
     def __post_init__(self) -> None:
         if not 0 < self.spacing_mm < 100 or self.steps < 0:
@@ -57,6 +61,8 @@ class Provenance:
                 f"a network needs a spacing between 0 and 100 mm and steps from 0 up, got {self.spacing_mm} "
                 f"and {self.steps}"
             )
+        if self.sees not in N_CHANNELS:
+            raise DataError(f"a network sees {' or '.join(N_CHANNELS)}, got {self.sees!r}")
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,7 @@ def load_model(path: Path) -> GeneralModel:
             f"({error}): copy it again, or train one with metsatlas-train"
         ) from error
     provenance = _provenance(metadata, path)
-    network = VelocityNet(seed=0)
+    network = VelocityNet(seed=0, n_channels=N_CHANNELS[provenance.sees])
     _check(weights, network.state_dict(), path)
     network.load_state_dict(weights)
     return GeneralModel(network, provenance)

@@ -51,7 +51,7 @@ def test_the_papers_objective_lays_a_shifted_brain_back(fixed: Volume) -> None:
     told = list[dict[str, float]]()
     velocity = overfit(
         VelocityNet(seed=0),
-        see(*images, np.eye(4), grid, "cpu"),
+        see("images", (images[0], images[1]), np.eye(4), grid, "cpu"),
         objective,
         iterations=30,
         learning_rate=1e-3,

@@ -9,6 +9,7 @@ import torch
 
 from bidsapp.errors import DataError, MissingInputError
 from bidsapp.registration.network.unet import VelocityNet
+from bidsapp.registration.network.view import N_CHANNELS
 from bidsapp.registration.network.weights import GeneralModel, Provenance, load_model, to_bytes
 
 PROVENANCE = Provenance(
@@ -87,6 +88,21 @@ def test_a_damaged_provenance_is_refused(path: Path) -> None:
         safetensors.torch.save_file(weights, path, metadata=kept)
         with pytest.raises(DataError, match="its provenance is damaged"):
             load_model(path)
+
+
+def test_a_model_tells_what_it_sees_and_is_built_for_it(path: Path) -> None:
+    assert load_model(path).provenance.sees == "images"
+    network = VelocityNet(seed=3, n_channels=N_CHANNELS["labels"])
+    told = replace(PROVENANCE, sees="labels")
+    path.write_bytes(to_bytes(GeneralModel(network, told)))
+    model = load_model(path)
+    assert model.provenance == told
+    assert model.network(torch.zeros((N_CHANNELS["labels"], 4, 5, 6))).shape == (3, 4, 5, 6)
+    path.write_bytes(to_bytes(GeneralModel(network, PROVENANCE)))
+    with pytest.raises(DataError, match=r"down_fine.0.weight is \(32, 40, 3, 3, 3\) and should be \(32, 2,"):
+        load_model(path)
+    with pytest.raises(DataError, match="a network sees images or labels, got 'sounds'"):
+        replace(PROVENANCE, sees="sounds")
 
 
 def test_a_spacing_that_makes_no_grid_is_refused() -> None:
