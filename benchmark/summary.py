@@ -66,7 +66,7 @@ _OF_TUMOURS: tuple[tuple[str, str, str], ...] = (
     ("volume_factor_sd", "volume after both steps over that after the affine step, standard deviation", "1"),
     ("volume_vs_control_mean", "growth against the same place without tumour, mean", "1"),
     ("volume_vs_control_sd", "growth against the same place without tumour, standard deviation", "1"),
-    ("centroid_error_mm_median", "centre against where the control sends it, median", "mm"),
+    ("centroid_error_mm_median", "centroid against where the control sends it, median", "mm"),
     ("lost", "tumours of which nothing arrives", "1"),
 )
 _TUMOUR_METHODS: tuple[tuple[str, str], ...] = (

@@ -31,8 +31,9 @@ def score_tumours(scan: TumourScan, alignment: Alignment, control: Alignment) ->
     rows
         One a tumour, in the order of the truth table. ``volume_vs_control``: its growth on the way to the
         atlas over that of it and the tissue within 10 mm by the control, affine steps included.
-        ``centroid_error_mm``: from where its centre is sent to where the control sends what lay there;
-        ``ring_error_mm``: the same, averaged over the tissue within 10 mm. ``overlap``: Dice of its shape
+        ``centroid_error_mm``: from the centroid of what its voxels are sent to, to the centroid of what the
+        control sends the tissue to that lay there. ``middle_error_mm``: the same of its middle point alone;
+        ``ring_error_mm``: of every point of the tissue within 10 mm, averaged. ``overlap``: Dice of its shape
         after both steps and after the affine step alone, centres laid over each other. ``lost``: nothing of
         it arrives.
     """
@@ -61,22 +62,36 @@ def _score_tumour(
     neighbourhood = scan.before(np.concatenate([inside, around]))
     expected = float(control.growth_at(neighbourhood).mean() * _affine_growth(control))
     grown = warped.volume_mm3 / lesion.volume_mm3
-    centre = lesion.centre_mm[None]
-    errors = np.linalg.norm(
-        alignment.moving_to_fixed(np.concatenate([centre, around]))
-        - control.moving_to_fixed(scan.before(np.concatenate([centre, around]))),
-        axis=1,
-    )
+    parts = (inside, lesion.centre_mm[None], around)
+    apart = [
+        alignment.moving_to_fixed(points) - control.moving_to_fixed(scan.before(points)) for points in parts
+    ]
     return {
         "volume_mm3": lesion.volume_mm3,
         "volume_factor": volume_factor(lesion.volume_mm3, warped.volume_mm3, alignment.affine),
         "control_factor": expected / _affine_growth(control),
         "volume_vs_control": grown / expected,
         "jacobian_ratio": jacobian_ratio(lesion, scan.lesions, space, alignment, scan.tissue),
-        "centroid_error_mm": float(errors[0]),
-        "ring_error_mm": float(errors[1:].mean()) if len(around) else float("nan"),
+        **place_errors(*apart),
         "overlap": _shape_overlap(scan, lesion, alignment, warped),
         "lost": not len(warped.points_mm),
+    }
+
+
+def place_errors(
+    inside: Float64[np.ndarray, "n 3"], middle: Float64[np.ndarray, "1 3"], around: Float64[np.ndarray, "m 3"]
+) -> dict[str, float]:
+    """Sum up by how much a tumour's voxels, its middle and the tissue around it miss their places, in mm.
+
+    Examples
+    --------
+    >>> place_errors(np.array([[3.0, 0, 0], [0, 4.0, 0]]), np.array([[1.0, 0, 0]]), np.zeros((0, 3)))
+    {'centroid_error_mm': 2.5, 'middle_error_mm': 1.0, 'ring_error_mm': nan}
+    """
+    return {
+        "centroid_error_mm": float(np.linalg.norm(inside.mean(axis=0))),
+        "middle_error_mm": float(np.linalg.norm(middle)),
+        "ring_error_mm": float(np.linalg.norm(around, axis=1).mean()) if len(around) else float("nan"),
     }
 
 

@@ -69,11 +69,12 @@ def figures(part: pd.DataFrame) -> dict[str, object]:
     for name in ("jacobian_ratio", "volume_factor", "volume_vs_control"):
         numbers[f"{name}_mean"] = round(float(part[name].mean()), 4)
         numbers[f"{name}_sd"] = round(float(part[name].std(ddof=0)), 4)
-    beyond = part["centroid_error_mm"] - part["ring_error_mm"]
+    beyond, middle = (part[name] - part["ring_error_mm"] for name in ("centroid_error_mm", "middle_error_mm"))
     return {
         **numbers,
         "centroid_error_mm_median": round(float(part["centroid_error_mm"].median()), 3),
         "centroid_beyond_ring_mm_median": round(float(beyond.median()), 3),
+        "middle_beyond_ring_mm_median": round(float(middle.median()), 3),
         "overlap_mean": round(float(part["overlap"].mean()), 4),
         "lost": int(part["lost"].sum()),
     }

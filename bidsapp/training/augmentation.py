@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 from bidsapp.geometry.space import Space
 from bidsapp.geometry.velocity import exponentiate_voxels
 
-_BEND_SMOOTHNESS_MM = 16.0
+_BENDS_MM = (16.0, 1.0), (7.0, 0.5)  # smoothness, share of the largest bend
 _LARGEST_TURN_DEGREES = 3.0
 _LARGEST_STRETCH = 0.03
 _LARGEST_SHIFT_MM = 2.0
@@ -23,14 +23,15 @@ def random_points(
 ) -> Float64[np.ndarray, "n 3"]:
     """Move every grid point by a random diffeomorphism, then by a random affine about the grid's middle.
 
-    The diffeomorphism is the exponential of a smooth random velocity, so nothing folds.
+    The diffeomorphism is the exponential of a smooth random velocity, so nothing folds. It bends
+    widely and, half as far, from one convolution of the cortex to the next.
 
     Parameters
     ----------
     grid
         Cubic voxels.
     largest_bend_mm
-        The root mean square velocity is drawn between 0 and this.
+        The root mean square of the wide velocity is drawn between 0 and this.
     rng
         Source of all choices.
 
@@ -40,12 +41,12 @@ def random_points(
         World millimetres, in C order of the grid.
     """
     spacing = grid.voxel_sizes_mm[0]
-    noise = rng.standard_normal((3, *grid.shape)).astype(np.float32)
-    smooth = np.stack(
-        [gaussian_filter(part, _BEND_SMOOTHNESS_MM / spacing, mode="nearest") for part in noise]
-    )
-    strength = rng.uniform(0, largest_bend_mm) / spacing
-    velocity = smooth * (strength / max(1e-9, float(np.sqrt((smooth**2).sum(axis=0).mean()))))
+    velocity = np.zeros((3, *grid.shape))
+    for smoothness_mm, share in _BENDS_MM:
+        noise = rng.standard_normal((3, *grid.shape)).astype(np.float32)
+        smooth = np.stack([gaussian_filter(part, smoothness_mm / spacing, mode="nearest") for part in noise])
+        strength = rng.uniform(0, share * largest_bend_mm) / spacing
+        velocity += smooth * (strength / max(1e-9, float(np.sqrt((smooth**2).sum(axis=0).mean()))))
     bend = exponentiate_voxels(
         torch.from_numpy(velocity.astype(np.float32)), squaring_steps=_SQUARING_STEPS
     ).numpy()

@@ -25,6 +25,7 @@ def row(method: str, ratio: float, *, diameter_mm: float = 10.0, lost: bool = Fa
         "volume_factor": 0.9,
         "volume_vs_control": 1.0,
         "centroid_error_mm": 1.5,
+        "middle_error_mm": 1.8,
         "ring_error_mm": 1.0,
         "overlap": 0.8,
         "lost": lost,
@@ -66,6 +67,7 @@ def test_means_spreads_and_medians_are_those_of_the_tumours():
     assert found["mask"]["jacobian_ratio_mean"] == pytest.approx(1.1)
     assert found["mask"]["jacobian_ratio_sd"] == pytest.approx(0.1)
     assert found["mask"]["centroid_beyond_ring_mm_median"] == pytest.approx(0.5)
+    assert found["mask"]["middle_beyond_ring_mm_median"] == pytest.approx(0.8)
     assert found["mask"]["dsc_change_mean"] == pytest.approx(-0.01)
     assert found["mask"]["by"]["diameter_mm"]["3.0"]["n"] == 1
     assert found["commits"] == ["0" * 40]
