@@ -52,64 +52,61 @@ def sample_scalars(data: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 @jit
-def _land(field: np.ndarray, x: np.ndarray, out: np.ndarray, slope: np.ndarray) -> None:
-    """Value of ``x + field(x)`` into `out` and its 3 x 3 derivative into `slope`."""
-    _, ni, nj, nk = field.shape
-    ci, fi, si = cell(x[0], ni)
-    cj, fj, sj = cell(x[1], nj)
-    ck, fk, sk = cell(x[2], nk)
-    for axis in range(3):
-        out[axis] = x[axis]
-        for other in range(3):
-            slope[axis, other] = 1.0 if axis == other else 0.0
-    for a in range(2):
-        i, wi, di = min(ci + a, ni - 1), fi if a else 1 - fi, si if a else -si
-        for b in range(2):
-            j, wj, dj = min(cj + b, nj - 1), fj if b else 1 - fj, sj if b else -sj
-            for c in range(2):
-                k, wk, dk = min(ck + c, nk - 1), fk if c else 1 - fk, sk if c else -sk
-                for axis in range(3):
-                    u = field[axis, i, j, k]
-                    out[axis] += wi * wj * wk * u
-                    slope[axis, 0] += di * wj * wk * u
-                    slope[axis, 1] += wi * dj * wk * u
-                    slope[axis, 2] += wi * wj * dk * u
+def _along_k(part: np.ndarray, i: int, j: int, k: tuple[int, int], f: float) -> tuple[float, float]:
+    """Value and slope between two neighbours along k."""
+    near = part[i, j, k[0]]
+    step = part[i, j, k[1]] - near
+    return near + f * step, step
+
+
+@jit
+def _land(part: np.ndarray, x: tuple[float, float, float]) -> tuple[float, float, float, float]:
+    """One component of a field at a voxel position, and its slopes along i, j and k; clamped at the border."""
+    ni, nj, nk = part.shape
+    i, fi, si = cell(x[0], ni)
+    j, fj, sj = cell(x[1], nj)
+    k, fk, sk = cell(x[2], nk)
+    i1, j1, ks = min(i + 1, ni - 1), min(j + 1, nj - 1), (k, min(k + 1, nk - 1))
+    v00, d00 = _along_k(part, i, j, ks, fk)
+    v01, d01 = _along_k(part, i, j1, ks, fk)
+    v10, d10 = _along_k(part, i1, j, ks, fk)
+    v11, d11 = _along_k(part, i1, j1, ks, fk)
+    v0, v1 = v00 + fj * (v01 - v00), v10 + fj * (v11 - v10)
+    d0, d1 = d00 + fj * (d01 - d00), d10 + fj * (d11 - d10)
+    rise = (v01 - v00) + fi * ((v11 - v10) - (v01 - v00))
+    return v0 + fi * (v1 - v0), si * (v1 - v0), sj * rise, sk * (d0 + fi * (d1 - d0))
 
 
 @jit_parallel
 def invert_at(field: np.ndarray, targets: np.ndarray, starts: np.ndarray, tolerance: float) -> np.ndarray:
     """Find for each target y (n, 3) the x with ``x + field(x) = y``, in voxels: damped Newton."""
-    result = starts.copy()
+    result = np.empty_like(starts)
     for n in numba.prange(targets.shape[0]):
-        x, trial = starts[n].copy(), np.empty(3)
-        landed, slope = np.empty(3), np.empty((3, 3))
-        step, other = np.empty(3), np.empty((3, 3))
-        _land(field, x, landed, slope)
-        miss = ((landed - targets[n]) ** 2).sum()
+        x, y, z = starts[n, 0], starts[n, 1], starts[n, 2]
+        u, ux, uy, uz = _land(field[0], (x, y, z))
+        v, vx, vy, vz = _land(field[1], (x, y, z))
+        w, wx, wy, wz = _land(field[2], (x, y, z))
+        p, q, r = x + u - targets[n, 0], y + v - targets[n, 1], z + w - targets[n, 2]
+        miss = p * p + q * q + r * r
         for _ in range(30):
             if miss < tolerance * tolerance:
                 break
-            r = landed - targets[n]
-            det = (
-                slope[0, 0] * (slope[1, 1] * slope[2, 2] - slope[1, 2] * slope[2, 1])
-                - slope[0, 1] * (slope[1, 0] * slope[2, 2] - slope[1, 2] * slope[2, 0])
-                + slope[0, 2] * (slope[1, 0] * slope[2, 1] - slope[1, 1] * slope[2, 0])
-            )
+            ux, vy, wz = 1 + ux, 1 + vy, 1 + wz
+            a, b, c = vy * wz - vz * wy, vz * wx - vx * wz, vx * wy - vy * wx
+            det = ux * a + uy * b + uz * c
             if abs(det) < 1e-6:
                 break
-            for e in range(3):
-                p, q = (e + 1) % 3, (e + 2) % 3
-                total = 0.0
-                for y in range(3):
-                    v, w = (y + 1) % 3, (y + 2) % 3
-                    total += (slope[v, p] * slope[w, q] - slope[v, q] * slope[w, p]) * r[y]
-                step[e] = total / det
-            damping, improved, new = 1.0, False, miss
+            dx = (a * p + (uz * wy - uy * wz) * q + (uy * vz - uz * vy) * r) / det
+            dy = (b * p + (ux * wz - uz * wx) * q + (uz * vx - ux * vz) * r) / det
+            dz = (c * p + (uy * wx - ux * wy) * q + (ux * vy - uy * vx) * r) / det
+            damping, improved = 1.0, False
             for _halving in range(8):
-                for axis in range(3):
-                    trial[axis] = x[axis] - damping * step[axis]
-                _land(field, trial, landed, other)
-                new = ((landed - targets[n]) ** 2).sum()
+                at = x - damping * dx, y - damping * dy, z - damping * dz
+                u, ux, uy, uz = _land(field[0], at)
+                v, vx, vy, vz = _land(field[1], at)
+                w, wx, wy, wz = _land(field[2], at)
+                p, q, r = at[0] + u - targets[n, 0], at[1] + v - targets[n, 1], at[2] + w - targets[n, 2]
+                new = p * p + q * q + r * r
                 if new < miss:
                     improved = True
                     break
@@ -117,7 +114,6 @@ def invert_at(field: np.ndarray, targets: np.ndarray, starts: np.ndarray, tolera
             if not improved:
                 break
             miss = new
-            x[:] = trial
-            slope[:] = other
-        result[n] = x
+            x, y, z = at
+        result[n, 0], result[n, 1], result[n, 2] = x, y, z
     return result
