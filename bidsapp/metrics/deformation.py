@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
-from scipy.ndimage import map_coordinates
 
 from bidsapp.errors import DataError, ShapeError
+from bidsapp.geometry import kernels
 from bidsapp.geometry.displacement import (
     check_displacement,
     jacobian_determinant,
@@ -112,6 +112,6 @@ def inverse_error_mm(
         voxels = starts[first : first + _SLAB_VOXELS]
         there = displacement[(slice(None), *voxels.T)].astype(np.float64)
         landed = voxels.T + space.inverse_affine[:3, :3] @ there
-        back = np.stack([map_coordinates(c, landed, order=1, mode="nearest") for c in inverse_displacement])
-        error[first : first + len(voxels)] = np.sqrt(((there + back) ** 2).sum(axis=0))
+        back = kernels.sample_vectors(inverse_displacement, landed.T)
+        error[first : first + len(voxels)] = np.linalg.norm(there.T + back, axis=1)
     return error

@@ -61,7 +61,7 @@ def _along_k(part: np.ndarray, i: int, j: int, k: tuple[int, int], f: float) -> 
 
 @jit
 def _land(part: np.ndarray, x: tuple[float, float, float]) -> tuple[float, float, float, float]:
-    """One component of a field at a voxel position, and its slopes along i, j and k; clamped at the border."""
+    """One component of a field at a voxel position, and its slopes along each axis; clamped at the border."""
     ni, nj, nk = part.shape
     i, fi, si = cell(x[0], ni)
     j, fj, sj = cell(x[1], nj)
@@ -77,43 +77,54 @@ def _land(part: np.ndarray, x: tuple[float, float, float]) -> tuple[float, float
     return v0 + fi * (v1 - v0), si * (v1 - v0), sj * rise, sk * (d0 + fi * (d1 - d0))
 
 
+@jit
+def _missed(
+    field: np.ndarray, target: np.ndarray, x: float, y: float, z: float
+) -> tuple[tuple[float, float, float], tuple[float, float, float, float, float, float, float, float, float]]:
+    """By how much ``x + field(x)`` misses the target, and the derivative of where it lands, row by row."""
+    u, ux, uy, uz = _land(field[0], (x, y, z))
+    v, vx, vy, vz = _land(field[1], (x, y, z))
+    w, wx, wy, wz = _land(field[2], (x, y, z))
+    missed = x + u - target[0], y + v - target[1], z + w - target[2]
+    return missed, (1 + ux, uy, uz, vx, 1 + vy, vz, wx, wy, 1 + wz)
+
+
+@jit
+def _invert(
+    field: np.ndarray, target: np.ndarray, start: np.ndarray, tolerance: float
+) -> tuple[float, float, float]:
+    x, y, z = start[0], start[1], start[2]
+    (p, q, r), slopes = _missed(field, target, x, y, z)
+    miss = p * p + q * q + r * r
+    for _ in range(30):
+        if miss < tolerance * tolerance:
+            break
+        ux, uy, uz, vx, vy, vz, wx, wy, wz = slopes
+        a, b, c = vy * wz - vz * wy, vz * wx - vx * wz, vx * wy - vy * wx
+        det = ux * a + uy * b + uz * c
+        if abs(det) < 1e-6:
+            break
+        dx = (a * p + (uz * wy - uy * wz) * q + (uy * vz - uz * vy) * r) / det
+        dy = (b * p + (ux * wz - uz * wx) * q + (uz * vx - ux * vz) * r) / det
+        dz = (c * p + (uy * wx - ux * wy) * q + (ux * vy - uy * vx) * r) / det
+        damping, improved = 1.0, False
+        for _halving in range(8):
+            (p, q, r), slopes = _missed(field, target, x - damping * dx, y - damping * dy, z - damping * dz)
+            improved = p * p + q * q + r * r < miss
+            if improved:
+                break
+            damping *= 0.5
+        if not improved:
+            break
+        miss = p * p + q * q + r * r
+        x, y, z = x - damping * dx, y - damping * dy, z - damping * dz
+    return x, y, z
+
+
 @jit_parallel
 def invert_at(field: np.ndarray, targets: np.ndarray, starts: np.ndarray, tolerance: float) -> np.ndarray:
     """Find for each target y (n, 3) the x with ``x + field(x) = y``, in voxels: damped Newton."""
     result = np.empty_like(starts)
     for n in numba.prange(targets.shape[0]):
-        x, y, z = starts[n, 0], starts[n, 1], starts[n, 2]
-        u, ux, uy, uz = _land(field[0], (x, y, z))
-        v, vx, vy, vz = _land(field[1], (x, y, z))
-        w, wx, wy, wz = _land(field[2], (x, y, z))
-        p, q, r = x + u - targets[n, 0], y + v - targets[n, 1], z + w - targets[n, 2]
-        miss = p * p + q * q + r * r
-        for _ in range(30):
-            if miss < tolerance * tolerance:
-                break
-            ux, vy, wz = 1 + ux, 1 + vy, 1 + wz
-            a, b, c = vy * wz - vz * wy, vz * wx - vx * wz, vx * wy - vy * wx
-            det = ux * a + uy * b + uz * c
-            if abs(det) < 1e-6:
-                break
-            dx = (a * p + (uz * wy - uy * wz) * q + (uy * vz - uz * vy) * r) / det
-            dy = (b * p + (ux * wz - uz * wx) * q + (uz * vx - ux * vz) * r) / det
-            dz = (c * p + (uy * wx - ux * wy) * q + (ux * vy - uy * vx) * r) / det
-            damping, improved = 1.0, False
-            for _halving in range(8):
-                at = x - damping * dx, y - damping * dy, z - damping * dz
-                u, ux, uy, uz = _land(field[0], at)
-                v, vx, vy, vz = _land(field[1], at)
-                w, wx, wy, wz = _land(field[2], at)
-                p, q, r = at[0] + u - targets[n, 0], at[1] + v - targets[n, 1], at[2] + w - targets[n, 2]
-                new = p * p + q * q + r * r
-                if new < miss:
-                    improved = True
-                    break
-                damping *= 0.5
-            if not improved:
-                break
-            miss = new
-            x, y, z = at
-        result[n, 0], result[n, 1], result[n, 2] = x, y, z
+        result[n, 0], result[n, 1], result[n, 2] = _invert(field, targets[n], starts[n], tolerance)
     return result
