@@ -9,6 +9,7 @@ import logging
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -183,15 +184,15 @@ def _run(options: argparse.Namespace) -> None:
     )
     measure_all(turns, scans, options.nprocs)
     rows = read_rows(turns, names)
-    found = sum_up(rows, planned, unseen)
-    is_whole = len(rows) == len(names) * len(plan_methods(Path(), "cpu")) and bool(found["unseen"])
+    found = sum_up(compared(rows) or rows, planned, unseen)
+    is_whole = bool(compared(rows)) and bool(found["unseen"])
     result = {"case": "network", "sloppy": options.sloppy or not is_whole, "provenance": provenance}
     result |= {"device": device.words, "model": model, **found}
     is_published = options.results.resolve() == RESULTS
     if result["sloppy"] and is_published:
         raise UsageError(
-            "scans, methods, the general model or scans it never saw are missing: go on with all of them, or "
-            "name another folder with --results"
+            "a scan with all methods, or one that the general model never saw, is missing: go on with all "
+            "methods and a model, or name another folder with --results"
         )
     save_json(result, options.results / "network.json")
     if is_published:
@@ -202,6 +203,12 @@ def read_rows(turns: Turns, scans: Sequence[str]) -> list[Mapping[str, Any]]:
     """Read what was measured, one row a method and scan, methods in their order."""
     paths = [turns.path(scan, method) for method in turns.methods for scan in scans]
     return [load_json(path) for path in paths if path.is_file()]
+
+
+def compared(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Keep the rows of scans that every method aligned: only there can methods be compared."""
+    n_methods, turns = len(plan_methods(Path(), "cpu")), Counter(row["scan"] for row in rows)
+    return [row for row in rows if turns[row["scan"]] == n_methods]
 
 
 def _describe_model(path: Path | None) -> dict[str, Any] | None:

@@ -35,7 +35,10 @@ def build_block(found: Mapping[str, Any]) -> str:
     ]
     names = [method.name for method in plan_methods(Path(), "cpu") if method.name in found["methods"]]
     methods = [found["methods"][name] for name in names]  # JSON knows no order
-    for title, fresh in (("", False), (", which the general model never saw", True)):
+    all_unseen = len(found["unseen"]) == found["n_scans"]
+    for title, fresh in (("", False), (", which the general model never saw", True))[
+        : 1 if all_unseen else 2
+    ]:
         for side, words in SIDES.items():
             lines += _table(methods, side, f"{words.capitalize()}{title}", fresh=fresh)
     return "\n".join(lines)

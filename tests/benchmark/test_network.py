@@ -215,3 +215,16 @@ def test_an_incomplete_run_is_not_published(tmp_path: Path, monkeypatch: pytest.
     assert network.main(command) == UsageError.exit_status
     assert network.main([*command, "--results", str(tmp_path)]) == 0
     assert network.main(["--methods", OVERFITTED, "--results", str(tmp_path)]) == UsageError.exit_status
+
+
+def test_only_scans_that_every_method_aligned_are_compared() -> None:
+    rows = [entry for entry in whole() if (entry["scan"], entry["method"]) != ("sub-a", OVERFITTED)]
+    assert {entry["scan"] for entry in network.compared(rows)} == {"sub-b"}
+    assert len(network.compared(rows)) == len(METHODS)
+    assert network.compared(rows[:3]) == []
+
+
+def test_where_no_scan_was_seen_there_is_one_table_a_side() -> None:
+    found = {**published(), **sum_up(whole(), METHODS, ["sub-a", "sub-b"])}
+    assert "it never saw 2 of the 2 scans" in build_block(found)
+    assert build_block(found).count("| general model, no over-fitting |") == 2
