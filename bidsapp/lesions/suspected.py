@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 from scipy.ndimage import (
     binary_dilation,
+    binary_erosion,
     binary_fill_holes,
     distance_transform_edt,
     find_objects,
@@ -18,6 +19,7 @@ from scipy.ndimage import (
 
 from bidsapp.atlas.seganat import structures
 from bidsapp.geometry.space import Space
+from bidsapp.images.box import box_around
 from bidsapp.images.regrid import on_grid
 from bidsapp.images.volume import Volume
 from bidsapp.lesions.light import find_light
@@ -39,6 +41,7 @@ _THINNEST_MM = 1.2
 _HULL_CLOSED_MM, _HULL_SKIN_MM = 5.0, 2.0
 _COARSE = 2
 _MARGIN_VOXELS = 8
+_MARGIN = (_MARGIN_VOXELS, _MARGIN_VOXELS, _MARGIN_VOXELS)
 _TOUCHING = generate_binary_structure(3, 3)
 _FLUID = tuple(at for at, each in enumerate(structures()) if at and each.tissue == "csf")
 
@@ -70,7 +73,7 @@ def find_suspected(
     suspected
         Mask on the grid of `labels`; None if nothing is suspicious, or more than a tenth of the brain.
     """
-    box = _box_of(labels)
+    box = box_around(labels.data > 0, _MARGIN)
     part = _cut(labels, box)
     brain = part.data > 0
     inside, far, explained = _laid_over(part, atlas, affine)
@@ -103,7 +106,8 @@ def _laid_over(
 
     The last is near a structure of the atlas that the patient's label map lacks as a whole.
     """
-    coarse = _cut(_cut(atlas, _box_of(atlas)), tuple(slice(None, None, _COARSE) for _ in range(3)))
+    whole = _cut(atlas, box_around(atlas.data > 0, _MARGIN))
+    coarse = _cut(whole, tuple(slice(None, None, _COARSE) for _ in range(3)))
     data = np.pad(coarse.data, _MARGIN_VOXELS)
     step = coarse.space.affine.copy()
     step[:3, 3] = coarse.space.voxel_to_world(np.full((1, 3), -float(_MARGIN_VOXELS)))[0]
@@ -140,9 +144,11 @@ def _bodies(
 
 
 def _grown(flags: Bool[np.ndarray, "i j k"], mm: float, sizes: tuple[float, ...]) -> np.ndarray:
-    if not flags.any():
-        return flags
-    return np.asarray(distance_transform_edt(~flags, sampling=sizes) <= mm)
+    grown = np.zeros_like(flags)
+    if flags.any():
+        box = _box_within(flags, mm, sizes)
+        grown[box] = distance_transform_edt(~flags[box], sampling=sizes) <= mm
+    return grown
 
 
 def _shrunk(flags: Bool[np.ndarray, "i j k"], mm: float, sizes: tuple[float, ...]) -> np.ndarray:
@@ -150,17 +156,22 @@ def _shrunk(flags: Bool[np.ndarray, "i j k"], mm: float, sizes: tuple[float, ...
 
 
 def _opened(flags: Bool[np.ndarray, "i j k"], mm: float, sizes: tuple[float, ...]) -> np.ndarray:
-    return _grown(_shrunk(flags, mm, sizes), mm, sizes)
+    """Drop what no ball of `mm` fits into; distances are measured only around where the ball's axes fit."""
+    deep = flags
+    for axis, size in enumerate(sizes):
+        fits = np.ones(np.where(np.arange(3) == axis, 2 * int(mm / size) + 1, 1), dtype=np.bool_)
+        deep = deep & binary_erosion(flags, fits)
+    opened = np.zeros_like(flags)
+    if deep.any():
+        box = _box_within(deep, mm, sizes)
+        opened[box] = _grown(_shrunk(flags[box], mm, sizes), mm, sizes)
+    return opened
 
 
-def _box_of(labels: Volume) -> tuple[slice, ...]:
-    """Give the box of all labels, with room around it."""
-    box = []
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        occupied = np.flatnonzero((labels.data > 0).any(axis=others))
-        box.append(slice(max(0, int(occupied[0]) - _MARGIN_VOXELS), int(occupied[-1]) + 1 + _MARGIN_VOXELS))
-    return tuple(box)
+def _box_within(flags: Bool[np.ndarray, "i j k"], mm: float, sizes: tuple[float, ...]) -> tuple[slice, ...]:
+    """Give the box of all that lies within `mm` of the flags."""
+    i, j, k = (int(np.ceil(mm / size)) + 1 for size in sizes)
+    return box_around(flags, (i, j, k))
 
 
 def _cut(volume: Volume, box: tuple[slice, ...]) -> Volume:

@@ -5,12 +5,13 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, UInt8
+from jaxtyping import Float, Float64, UInt8
 from scipy.ndimage import distance_transform_edt, map_coordinates
 from torch import Tensor
 
 from bidsapp.geometry import kernels
 from bidsapp.geometry.space import Space
+from bidsapp.images.box import box_around
 from bidsapp.images.volume import Volume
 
 N_LABELS = 35
@@ -26,24 +27,6 @@ def crop_to_labels(labels: Volume, margin_mm: float) -> Volume:
     affine[:3, 3] = labels.space.voxel_to_world(start)[0]
     data = np.ascontiguousarray(labels.data[box])
     return Volume(data, Space((data.shape[0], data.shape[1], data.shape[2]), affine))
-
-
-def box_around(flags: Bool[np.ndarray, "i j k"], margin: tuple[int, int, int]) -> tuple[slice, slice, slice]:
-    """Give the smallest box that holds all flags, one at least, and a margin in voxels; it ends at the grid.
-
-    Examples
-    --------
-    >>> flags = np.zeros((4, 5, 6), dtype=np.bool_)
-    >>> flags[1, 2, 3:5] = True
-    >>> box_around(flags, (0, 1, 2))
-    (slice(1, 2, None), slice(1, 4, None), slice(1, 6, None))
-    """
-    box = []
-    for axis, size in enumerate(flags.shape):
-        occupied = np.flatnonzero(flags.any(axis=tuple(other for other in range(3) if other != axis)))
-        low, high = max(0, occupied[0] - margin[axis]), min(size, occupied[-1] + margin[axis] + 1)
-        box.append(slice(int(low), int(high)))
-    return box[0], box[1], box[2]
 
 
 def pad(labels: Volume, n_voxels: int = 2) -> Volume:

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from bidsapp.geometry import kernels
 from bidsapp.geometry.space import Space
+from bidsapp.images.box import box_around
 from bidsapp.images.regrid import on_grid
 from bidsapp.images.volume import Volume
-from bidsapp.registration.grids import box_around, coarsen, lay, place, thinned
+from bidsapp.registration.grids import coarsen, lay, place, thinned
 
 RADIUS = 2
 """Boxes of the local correlation have 5 voxels along each axis."""

@@ -12,8 +12,8 @@ from torch import Tensor
 from bidsapp.geometry import kernels
 from bidsapp.geometry.resample import sample_at
 from bidsapp.geometry.space import Space
+from bidsapp.images.box import box_around
 from bidsapp.images.volume import Volume
-from bidsapp.registration.grids import box_around
 
 _TOUCHING = generate_binary_structure(3, 3)
 

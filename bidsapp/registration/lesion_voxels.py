@@ -10,9 +10,10 @@ from torch import Tensor
 from bidsapp.geometry import kernels
 from bidsapp.geometry.resample import sample_at
 from bidsapp.geometry.space import Space
+from bidsapp.images.box import box_around
 from bidsapp.images.regrid import on_grid
 from bidsapp.images.volume import Volume
-from bidsapp.registration.grids import LabelPair, box_around, lay
+from bidsapp.registration.grids import LabelPair, lay
 
 
 @dataclass(frozen=True)
