@@ -35,8 +35,9 @@ def sample_at(
     """
     if interpolation == "linear":
         return kernels.sample_scalars(np.ascontiguousarray(data, dtype=np.float32), voxels)
-    nearest = np.rint(voxels).astype(np.int64)
-    inside = ((nearest >= 0) & (nearest < data.shape)).all(axis=1)
-    sampled = np.zeros(len(voxels), dtype=data.dtype)
-    sampled[inside] = data[tuple(nearest[inside].T)]
-    return sampled
+    i, j, k = np.rint(voxels).astype(np.int64).T
+    inside = np.ones(len(voxels), dtype=np.bool_)
+    for index, size in zip((i, j, k), data.shape, strict=True):
+        inside &= (index >= 0) & (index < size)
+    flat = np.where(inside, (i * data.shape[1] + j) * data.shape[2] + k, 0)
+    return np.where(inside, data.ravel()[flat], data.dtype.type(0))
