@@ -60,17 +60,27 @@ def _along_k(part: np.ndarray, i: int, j: int, k: tuple[int, int], f: float) -> 
 
 
 @jit
-def _land(part: np.ndarray, x: tuple[float, float, float]) -> tuple[float, float, float, float]:
-    """One component of a field at a voxel position, and its slopes along each axis; clamped at the border."""
-    ni, nj, nk = part.shape
-    i, fi, si = cell(x[0], ni)
-    j, fj, sj = cell(x[1], nj)
-    k, fk, sk = cell(x[2], nk)
-    i1, j1, ks = min(i + 1, ni - 1), min(j + 1, nj - 1), (k, min(k + 1, nk - 1))
-    v00, d00 = _along_k(part, i, j, ks, fk)
-    v01, d01 = _along_k(part, i, j1, ks, fk)
-    v10, d10 = _along_k(part, i1, j, ks, fk)
-    v11, d11 = _along_k(part, i1, j1, ks, fk)
+def _corners(x: float, size: int) -> tuple[int, int, float, float]:
+    """Both neighbours of a clamped position, weight of the upper one and slope (0 beyond the border)."""
+    lower, weight, slope = cell(x, size)
+    return lower, min(lower + 1, size - 1), weight, slope
+
+
+@jit
+def _between(
+    part: np.ndarray,
+    along_i: tuple[int, int, float, float],
+    along_j: tuple[int, int, float, float],
+    along_k: tuple[int, int, float, float],
+) -> tuple[float, float, float, float]:
+    """One component of a field between eight neighbours, and its slopes along i, j and k."""
+    i, i1, fi, si = along_i
+    j, j1, fj, sj = along_j
+    k, k1, fk, sk = along_k
+    v00, v01, v10, v11 = part[i, j, k], part[i, j1, k], part[i1, j, k], part[i1, j1, k]
+    d00, d01 = part[i, j, k1] - v00, part[i, j1, k1] - v01
+    d10, d11 = part[i1, j, k1] - v10, part[i1, j1, k1] - v11
+    v00, v01, v10, v11 = v00 + fk * d00, v01 + fk * d01, v10 + fk * d10, v11 + fk * d11
     v0, v1 = v00 + fj * (v01 - v00), v10 + fj * (v11 - v10)
     d0, d1 = d00 + fj * (d01 - d00), d10 + fj * (d11 - d10)
     rise = (v01 - v00) + fi * ((v11 - v10) - (v01 - v00))
@@ -82,9 +92,11 @@ def _missed(
     field: np.ndarray, target: np.ndarray, x: float, y: float, z: float
 ) -> tuple[tuple[float, float, float], tuple[float, float, float, float, float, float, float, float, float]]:
     """By how much ``x + field(x)`` misses the target, and the derivative of where it lands, row by row."""
-    u, ux, uy, uz = _land(field[0], (x, y, z))
-    v, vx, vy, vz = _land(field[1], (x, y, z))
-    w, wx, wy, wz = _land(field[2], (x, y, z))
+    _, ni, nj, nk = field.shape
+    i, j, k = _corners(x, ni), _corners(y, nj), _corners(z, nk)
+    u, ux, uy, uz = _between(field[0], i, j, k)
+    v, vx, vy, vz = _between(field[1], i, j, k)
+    w, wx, wy, wz = _between(field[2], i, j, k)
     missed = x + u - target[0], y + v - target[1], z + w - target[2]
     return missed, (1 + ux, uy, uz, vx, 1 + vy, vz, wx, wy, 1 + wz)
 
