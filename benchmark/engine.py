@@ -54,12 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--nprocs", type=int, default=2, metavar="N", help="scans at a time; default: 2")
     parser.add_argument(
         "--work", type=Path, default=WORK, metavar="FOLDER",
-        help="rows of a run that was stopped, to go on with; delete it after a change of the engine",
+        help="rows of a run that was stopped, to go on with; delete those that a change of the engine alters",
     )  # fmt: skip
     options = parser.parse_args(arguments)
     try:
         provenance = describe_provenance(" ".join(["python -m benchmark.engine", *options.presets]))
-        rows = list(measure_all(options.presets, options.nprocs, options.work))
+        rows = list(measure_all(options.presets, options.nprocs, options.work, str(provenance["commit"])))
         save_json({"provenance": provenance, **sum_up(rows)}, options.results / "engine.json")
     except MetsAtlasError as error:
         logger.error("%s", error)  # noqa: TRY400 (one clear line, no traceback)
@@ -67,10 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def measure_all(presets: Sequence[str], n_processes: int, work: Path) -> Iterator[Mapping[str, object]]:
+def measure_all(
+    presets: Sequence[str], n_processes: int, work: Path, commit: str
+) -> Iterator[Mapping[str, object]]:
     """Align every labelled scan with every preset, each in a process of its own with one thread.
 
-    Rows that a run of the same presets left in `work` when it was stopped are taken from there.
+    Rows that an earlier run left in `work` are taken from there; each tells the commit it was measured at.
     """
     if not SCANS.is_dir():
         raise MissingInputError(f"the scans must lie in {SCANS}, got no such folder: nothing is measured")
@@ -87,7 +89,7 @@ def measure_all(presets: Sequence[str], n_processes: int, work: Path) -> Iterato
         found = [(pool.submit(measure_one, *turn), path) for turn, path in due]
         for row, path in found:
             logger.info("%s", row.result())
-            save_json(row.result(), path)
+            save_json({**row.result(), "commit": commit}, path)
     yield from (load_json(path) for path in kept)
 
 
@@ -151,6 +153,7 @@ def sum_up(rows: Sequence[Mapping[str, object]]) -> dict[str, object]:
     found: dict[str, object] = {
         "case": "engine",
         "data": "OASIS T1w scans with manual labels, to the embedded atlas, 1 mm; one thread a scan",
+        "commits": sorted({str(row["commit"]) for row in rows}),
         "rows": table.to_dict("records"),
     }
     for preset, part in table[table["preset"] != FULL_SIZE].groupby("preset"):

@@ -148,9 +148,9 @@ class RegistrationSettings:
         if name not in PRESETS:
             raise UsageError(f"a preset must be one of {', '.join(PRESETS)}, got {name!r}")
         if name == "fast":
-            first, second = (replace(stage, iterations=n) for stage, n in zip(_COARSE, (6, 6), strict=True))
-            fine = replace(_FINE, grid_mm=2.0, smoothing_mm=0.6, iterations=8, image_weight=0.0)
-            return cls(stages=(first, second, fine), field_mm=1.6)
+            first, second = (replace(stage, iterations=n) for stage, n in zip(_COARSE, (4, 3), strict=True))
+            fine = replace(_FINE, grid_mm=2.25, smoothing_mm=0.6, iterations=9, image_weight=0.0)
+            return cls(stages=(first, second, fine), curvature_weight=0.25, field_mm=0.85)
         if name == "best":
             return cls(
                 stages=(*_COARSE, *_FINER),

@@ -21,6 +21,7 @@ def row(scan: str, preset: str, dice: float) -> dict[str, object]:
         "cpu_seconds": 30.0,
         "peak_gib": 1.5,
         "grid": "2x3x4",
+        "commit": "0" * 40,
     }
 
 
@@ -28,6 +29,7 @@ def test_figures_are_means_and_worst_values_of_each_preset() -> None:
     rows = [row("sub-a", "fast", 0.8), row("sub-b", "fast", 0.9), row("sub-a", engine.FULL_SIZE, 0.7)]
     found = engine.sum_up(rows)
     fast, whole = found["fast"], found["full_size"]
+    assert found["commits"] == ["0" * 40]
     assert isinstance(fast, dict)
     assert isinstance(whole, dict)
     assert (fast["n_scans"], fast["dsc_min"]) == (2, 0.8)
@@ -44,7 +46,7 @@ def test_rows_of_a_stopped_run_are_not_measured_again(
     kept = {"fast": row("sub-oasis1000", "fast", 0.8), engine.FULL_SIZE: row("sub-oasis1000", "whole", 0.7)}
     for preset, values in kept.items():
         engine.save_json(values, tmp_path / f"oasis1000_{preset.replace(' ', '-')}.json")
-    assert list(engine.measure_all(["fast"], 1, tmp_path)) == list(kept.values())
+    assert list(engine.measure_all(["fast"], 1, tmp_path, "1" * 40)) == list(kept.values())
 
 
 @pytest.mark.parametrize("preset", ["fast", "default", "best", engine.FULL_SIZE])
