@@ -148,9 +148,9 @@ class RegistrationSettings:
         if name not in PRESETS:
             raise UsageError(f"a preset must be one of {', '.join(PRESETS)}, got {name!r}")
         if name == "fast":
-            first, second = (replace(stage, iterations=n) for stage, n in zip(_COARSE, (4, 3), strict=True))
+            first, second = (replace(stage, iterations=6, image_weight=0.0) for stage in _COARSE)
             fine = replace(_FINE, grid_mm=2.25, smoothing_mm=0.6, iterations=9, image_weight=0.0)
-            return cls(stages=(first, second, fine), curvature_weight=0.25, field_mm=0.85)
+            return cls(stages=(first, second, fine), curvature_weight=0.25, field_mm=0.88)
         if name == "best":
             return cls(
                 stages=(*_COARSE, *_FINER),

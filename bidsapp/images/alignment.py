@@ -54,9 +54,10 @@ class Alignment:
                 )
 
     def affine_only(self) -> "Alignment":
-        """Give the same alignment without its deformation."""
-        still = np.zeros_like(self.displacement)
-        return replace(self, displacement=still, inverse_displacement=still)
+        """Give the same alignment without its deformation; eight points are enough for a displacement of 0."""
+        still = np.zeros((3, 2, 2, 2), dtype=np.float32)
+        space = Space((2, 2, 2), self.space.affine)
+        return replace(self, space=space, displacement=still, inverse_displacement=still)
 
     def fixed_to_moving(self, points_mm: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:
         """Send points of the fixed world to the moving world, world millimetres."""
