@@ -241,6 +241,7 @@ def tell_story(
         "volume_weight": chosen.volume_weight,
         "curvature_weight": chosen.curvature_weight,
         "objective": chosen.objective,
+        "compares_images": any(stage.image_weight > 0 for stage in chosen.stages),
         "parameterisation": chosen.parameterisation,
         "lesion_handling": guided.handling,
         "suspected_ml": guided.suspected_ml,

@@ -54,7 +54,7 @@ class Alignment:
                 )
 
     def affine_only(self) -> "Alignment":
-        """Give the same alignment without its deformation; eight points are enough for a displacement of 0."""
+        """Give the same alignment without its deformation: eight points hold a displacement of 0."""
         still = np.zeros((3, 2, 2, 2), dtype=np.float32)
         space = Space((2, 2, 2), self.space.affine)
         return replace(self, space=space, displacement=still, inverse_displacement=still)

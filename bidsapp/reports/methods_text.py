@@ -248,6 +248,7 @@ def participant_methods(methods: Mapping[str, object], *, has_lesion: bool) -> M
         ``version`` and ``atlas`` are needed; the sentences about ``label_source``, ``spacing_mm``,
         ``iterations``, ``smoothness_weight``, ``curvature_weight``, ``volume_weight`` and ``device`` appear
         when the key is there. ``objective``, "overlap" if it is not, says what was lowered;
+        ``compares_images``, True if it is not, whether the T1-weighted images had a say;
         ``parameterisation``, "field" if it is not, what was moved;
         ``lesion_handling``, "mask" if it is not, what kept lesions as large as they are, and ``suspected_ml``
         how much was taken for lesions without a mask.
@@ -289,7 +290,8 @@ def participant_methods(methods: Mapping[str, object], *, has_lesion: bool) -> M
         "non-positive Jacobian "
         "determinant." + _with(methods, "device", "Computed on {}.")
     )
-    of_overlap = () if is_paper else ("milletari2016", "avants2008")
+    of_images = ("avants2008",) if methods.get("compares_images", True) else ()
+    of_overlap = () if is_paper else ("milletari2016", *of_images)
     keys = ("wielenberg2026", "arsigny2006", "unser1999", *of_overlap, "fonov2011", "fischl2002")
     return _text((start, core, end), (*keys, "gorgolewski2017"))
 
@@ -304,13 +306,17 @@ def _overlap_objective(methods: Mapping[str, object], *, has_lesion: bool) -> st
     """Write what was lowered, unless it was the paper's objective."""
     is_masked = has_lesion and methods.get("lesion_handling", "mask") == "mask"
     without = ", lesions left out" if is_masked else ""
+    images = (
+        "the squared local correlation of the T1-weighted scan with the template in boxes of 5 voxels along "
+        f"each axis{without} {_cite('avants2008')}; "
+        if methods.get("compares_images", True)
+        else ""
+    )
     return (
         " The objective, looked at from the atlas and from the patient in turn, was the soft Dice overlap of "
         f"the structures {_cite('milletari2016')}, each weighted by the square root of its volume plus 40 % "
-        "of the mean of these roots; the squared local correlation of the "
-        f"T1-weighted scan with the template in boxes of 5 voxels along each axis{without} "
-        f"{_cite('avants2008')}; the mean squared gradient and curvature of the velocity; and the variance "
-        f"of the log Jacobian determinant within each structure."
+        f"of the mean of these roots; {images}the mean squared gradient and curvature of the velocity; and "
+        "the variance of the log Jacobian determinant within each structure."
         + _with(methods, "smoothness_weight", "The gradient had the weight {}.")
         + _with(methods, "curvature_weight", "The curvature had the weight {} mm².")
         + _with(methods, "volume_weight", "The volume-preservation term had the weight {}.")

@@ -69,7 +69,7 @@ def _card(model: GeneralModel, plan: TrainingPlan, state: TrainingState, data: M
     dice = (
         "no head was kept back, so nothing is known about unseen heads"
         if math.isnan(last["dice"])
-        else f"mean soft Dice of unseen heads at {plan.spacing_mm:g} mm: {first['dice']:.3f} after the "
+        else f"mean soft Dice of unseen heads at {plan.spacing_mm / 2:g} mm: {first['dice']:.3f} after the "
         f"affine alignment, {last['dice']:.3f} with the network"
     )
     choices = "\n".join(f"| {name} | {value} |" for name, value in asdict(plan).items())

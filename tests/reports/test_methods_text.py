@@ -56,6 +56,16 @@ def test_methods_of_a_network_do_not_claim_that_lesions_move_as_what_touches_the
     assert "growth" in network
 
 
+def test_methods_claim_no_comparison_of_images_where_there_was_none():
+    told, silent = (
+        participant_methods(NEEDED | {"compares_images": flag}, has_lesion=True) for flag in (True, False)
+    )
+    assert "local correlation" in told.markdown
+    assert "Avants" in told.markdown
+    assert "correlation" not in silent.markdown
+    assert "Avants" not in silent.markdown
+
+
 def test_methods_of_a_scan_without_lesions_do_not_speak_of_leaving_them_out():
     text = participant_methods(NEEDED, has_lesion=False).markdown
     assert "left out" not in text

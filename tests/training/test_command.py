@@ -44,12 +44,29 @@ def test_a_dataset_gives_a_model_with_curves_and_a_card(
     assert len((tmp_path / "loss.tsv").read_text().splitlines()) == 4
 
 
+def test_label_maps_alone_teach_a_model_that_sees_labels(folders: dict[str, Path], tmp_path: Path) -> None:
+    (folders["label_maps"] / "again_dseg.nii.gz").write_bytes(
+        (folders["label_maps"] / "head-05_dseg.nii.gz").read_bytes()
+    )
+    more = ("--label-maps", str(folders["label_maps"]), "--objective", "overlap", "--sees", "labels")
+    judged = ("--participant-label", "03", "--validation-label", "03", "--bfloat16")
+    assert main(arguments(folders, tmp_path, *more, *judged)) == 0
+    (folders["label_maps"] / "again_dseg.nii.gz").unlink()
+    model = load_model(tmp_path / "model.safetensors")
+    assert model.provenance.sees == "labels"
+    assert model.provenance.learnt_from == ("again_dseg", "head-05_dseg")
+    card = (tmp_path / "README.md").read_text()
+    for words in ("sees the labels of an atlas", "unseen heads at 4 mm", "scans with label maps: 0"):
+        assert words in card
+
+
 @pytest.mark.parametrize(
     ("more", "status", "words"),
     [
         (("--spacing-mm", "50"), 64, "the spacing must be 0.5 to 10 mm, got 50"),
         (("--learning-rate", "-1"), 64, "the learning rate must lie between 0 and 1"),
         (("--steps", "0"), 64, "training needs a step and a check"),
+        (("--sees", "sounds"), 64, "metsatlas-train --help lists all options"),
         (("--objective", "other"), 64, "metsatlas-train --help lists all options"),
         (("--label-maps", "/nowhere"), 66, "must hold NIfTI files, got /nowhere"),
         (("--validation-label", "99"), 66, "sub-99 is not"),
