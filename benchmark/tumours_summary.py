@@ -41,6 +41,7 @@ def sum_up(rows: Sequence[Mapping[str, Any]]) -> dict[str, object]:
             for tumour in row["tumours"]
         ]
     )
+    table["centroid_error_mm"] = table.get("centroid_error_mm", np.nan)
     table["mass_effect"] = np.where(table["mass_effect_mm"] > 0, "with", "without")
     words = {method.name: method.words for method in METHODS}
     found: dict[str, object] = {}
@@ -69,15 +70,22 @@ def figures(part: pd.DataFrame) -> dict[str, object]:
     for name in ("jacobian_ratio", "volume_factor", "volume_vs_control"):
         numbers[f"{name}_mean"] = round(float(part[name].mean()), 4)
         numbers[f"{name}_sd"] = round(float(part[name].std(ddof=0)), 4)
-    beyond, middle = (part[name] - part["ring_error_mm"] for name in ("centroid_error_mm", "middle_error_mm"))
+    known = part.dropna(subset=["centroid_error_mm"])  # rows of earlier versions tell the middle alone
+    beyond = known["centroid_error_mm"] - known["ring_error_mm"]
+    middle = part["middle_error_mm"] - part["ring_error_mm"]
     return {
         **numbers,
-        "centroid_error_mm_median": round(float(part["centroid_error_mm"].median()), 3),
-        "centroid_beyond_ring_mm_median": round(float(beyond.median()), 3),
-        "middle_beyond_ring_mm_median": round(float(middle.median()), 3),
+        "n_centroids": len(known),
+        "centroid_error_mm_median": _median(known["centroid_error_mm"]),
+        "centroid_beyond_ring_mm_median": _median(beyond),
+        "middle_beyond_ring_mm_median": _median(middle),
         "overlap_mean": round(float(part["overlap"].mean()), 4),
         "lost": int(part["lost"].sum()),
     }
+
+
+def _median(values: pd.Series) -> float | None:
+    return round(float(values.median()), 3) if len(values) else None
 
 
 def _of_scans(scans: Sequence[Mapping[str, Any]]) -> dict[str, object]:

@@ -73,6 +73,20 @@ def test_means_spreads_and_medians_are_those_of_the_tumours():
     assert found["commits"] == ["0" * 40]
 
 
+def test_rows_that_do_not_tell_the_centroid_have_no_say_in_its_median():
+    old = row("overlap-mask", 1.0)
+    for tumour in old["tumours"]:
+        del tumour["centroid_error_mm"]
+    both = sum_up([row("overlap-mask", 1.0), old])["mask"]
+    assert (both["n"], both["n_centroids"]) == (4, 2)
+    assert both["centroid_beyond_ring_mm_median"] == pytest.approx(0.5)
+    alone = sum_up([old])["mask"]
+    assert (alone["n_centroids"], alone["centroid_error_mm_median"]) == (0, None)
+    provenance = {"date": "2026-01-01", "machine": {"class": "none"}}
+    page = build_block({**sum_up([old]), "provenance": provenance})
+    assert "| not measured | not measured | +0.80 |" in page
+
+
 def test_peers_stand_side_by_side_with_and_without_mask():
     found = sum_up([row("greedy", 0.7), row("greedy-mask", 0.9)])
     assert found["greedy"]["nomask"]["jacobian_ratio_mean"] == pytest.approx(0.8)
