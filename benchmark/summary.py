@@ -89,6 +89,12 @@ _ON_A_CARD: tuple[tuple[str, str, str], ...] = (
     ("agreement_mm_p99", "displacements against the processor's, 99th percentile, worst preset", "mm"),
 )
 
+
+def _count(of_tumours: str) -> str:
+    """Name what tells how many tumours a figure is of."""
+    return "n_centroids" if of_tumours.startswith("centroid") else "n"
+
+
 FIGURES: tuple[Figure, ...] = (
     *(
         Figure(f"engine.{preset}.{key}", f"{preset}: {words}", unit, f"{preset}.{key}", f"{preset}.n_scans")
@@ -96,7 +102,7 @@ FIGURES: tuple[Figure, ...] = (
         for key, words, unit in _OF_A_PRESET
     ),
     *(
-        Figure(f"tumour.{method}.{key}", f"{who}: {words}", unit, f"{method}.{key}", f"{method}.n")
+        Figure(f"tumour.{method}.{key}", f"{who}: {words}", unit, f"{method}.{key}", f"{method}.{_count(key)}")
         for method, who in _TUMOUR_METHODS
         for key, words, unit in _OF_TUMOURS
     ),
