@@ -90,7 +90,7 @@ _ON_A_CARD: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def _count(of_tumours: str) -> str:
+def _n_of(of_tumours: str) -> str:
     """Name what tells how many tumours a figure is of."""
     return "n_centroids" if of_tumours.startswith("centroid") else "n"
 
@@ -102,7 +102,7 @@ FIGURES: tuple[Figure, ...] = (
         for key, words, unit in _OF_A_PRESET
     ),
     *(
-        Figure(f"tumour.{method}.{key}", f"{who}: {words}", unit, f"{method}.{key}", f"{method}.{_count(key)}")
+        Figure(f"tumour.{method}.{key}", f"{who}: {words}", unit, f"{method}.{key}", f"{method}.{_n_of(key)}")
         for method, who in _TUMOUR_METHODS
         for key, words, unit in _OF_TUMOURS
     ),
