@@ -88,6 +88,8 @@ def test_a_mirrored_head_is_a_head_whose_left_structures_lie_on_the_left(lesson:
         assert torch.equal(other[seen.long()].flip(0), seen_plain)
     whole = torch.floor(plain.depth)
     torch.testing.assert_close(turned.depth.flip(0) % 1, plain.depth - whole, atol=1e-4, rtol=0)
+    numbered = (turned.depth % 1 > 0.01) & (turned.depth % 1 < 0.99)
+    assert torch.equal(turned.depth[numbered].floor().to(torch.uint8), turned.labels[numbered])
     is_left = torch.tensor([structure.hemisphere == "left" for structure in structures()])
     for sight in (plain, turned):
         x = grid.voxel_centres_mm()[:, 0].reshape(grid.shape)
