@@ -30,7 +30,7 @@ def test_presets_go_from_fewer_updates_on_coarser_grids_to_more_on_finer_ones() 
     fast, default, best = (RegistrationSettings.preset(name) for name in ("fast", "default", "best"))
     assert n_updates(fast) < n_updates(default) < n_updates(best)
     assert fast.field_mm > default.field_mm > best.field_mm
-    assert [stage.grid_mm for stage in fast.stages] == [8, 4, 2]
+    assert [stage.grid_mm for stage in fast.stages] == [8, 4, 2.25]
     assert [stage.grid_mm for stage in default.stages] == [8, 4, 1.75]
     assert [stage.grid_mm for stage in best.stages] == [8, 4, 2, 1.25]
 

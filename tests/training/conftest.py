@@ -16,7 +16,9 @@ from bidsapp.training.loop import Lesson
 from bidsapp.training.plan import TrainingPlan
 from bidsapp.training.scans import TrainingScan, see_atlas
 
-PLAN = TrainingPlan(objective="overlap", spacing_mm=10.0, steps=32, learning_rate=3e-4, check_every=4)
+PLAN = TrainingPlan(
+    objective="overlap", spacing_mm=10.0, steps=32, learning_rate=1e-3, largest_bend_mm=1.0, check_every=4
+)
 ATLAS = Space((24, 28, 26), np.array([[4.0, 0, 0, -46], [0, 4.0, 0, -54], [0, 0, 4.0, -50], [0, 0, 0, 1]]))
 SCANNER = Space(
     (28, 30, 26), np.array([[0, 4.0, 0, 250], [-4.0, 0, 0.4, 60], [0, 0.4, 4.0, 40], [0, 0, 0, 1]])

@@ -125,7 +125,7 @@ def test_an_update_whose_gradient_is_not_finite_is_left_out(
 def test_another_plan_or_other_scans_do_not_go_on_in_the_same_folder(lesson: Lesson, tmp_path: Path) -> None:
     plan = replace(PLAN, steps=1)
     train(lesson, plan, tmp_path, "cpu")
-    with pytest.raises(UsageError, match=r"begun with learning_rate 0.0003 and must go on with it, got 0.1"):
+    with pytest.raises(UsageError, match=r"begun with learning_rate 0.001 and must go on with it, got 0.1"):
         train(lesson, replace(plan, learning_rate=0.1), tmp_path, "cpu")
     fewer = replace(lesson, training=lesson.training[:2])
     with pytest.raises(UsageError, match=r"begun with 4 scans and goes on with the same, got 3"):
