@@ -94,5 +94,4 @@ def _of_scans(scans: Sequence[Mapping[str, Any]]) -> dict[str, object]:
         "n_scans": len(scans),
         "dsc_mean": round(float(np.mean([row["dsc_mean"] for row in scans])), 4),
         "dsc_change_mean": round(float(np.mean(change)), 4),
-        "cpu_seconds_median": round(float(np.median([row["cpu_seconds"] for row in scans])), 1),
     }

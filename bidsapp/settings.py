@@ -67,6 +67,8 @@ class Stage:
     images_mm: float = 2.0
 
 
+SIGHTS = ("images", "labels")
+"""What a network can see of atlas and patient."""
 PRESETS = ("fast", "default", "best")
 LESION_HANDLINGS = ("auto", "mask", "volume", "none")
 

@@ -16,8 +16,8 @@ from bidsapp.errors import MetsAtlasError, MissingInputError, UsageError
 from bidsapp.execution.device import settle_device
 from bidsapp.execution.resources import available_cpus, make_scratch, prepare_environment, scratch_folder
 from bidsapp.execution.stopping import stop_on_signals
-from bidsapp.settings import RegistrationSettings, Selection
-from bidsapp.training.plan import OBJECTIVES, SIGHTS, TrainingPlan
+from bidsapp.settings import SIGHTS, RegistrationSettings, Selection
+from bidsapp.training.plan import OBJECTIVES, TrainingPlan
 
 if TYPE_CHECKING:
     from bidsapp.atlas.pack import AtlasPack

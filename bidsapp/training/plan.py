@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from bidsapp.errors import UsageError
+from bidsapp.settings import SIGHTS
 
 OBJECTIVES = ("paper", "overlap")
-SIGHTS = ("images", "labels")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

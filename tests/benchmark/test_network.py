@@ -56,7 +56,7 @@ def whole() -> list[dict[str, Any]]:
 
 def published() -> dict[str, Any]:
     found = sum_up(whole(), METHODS, ["sub-b"])
-    model = {"steps": 7, "spacing_mm": 4.0, "objective": "paper", "sha256": "f" * 64}
+    model = {"steps": 7, "spacing_mm": 4.0, "sees": "labels", "objective": "paper", "sha256": "f" * 64}
     return {"case": "network", "provenance": PROVENANCE, "device": "cpu", "model": model, **found}
 
 

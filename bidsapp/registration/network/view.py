@@ -13,12 +13,13 @@ from bidsapp.errors import DataError
 from bidsapp.geometry.resample import sample_at
 from bidsapp.geometry.space import Space
 from bidsapp.images.volume import Volume
+from bidsapp.settings import SIGHTS
 
 _LOWEST, _HIGHEST = -0.5, 1.5
 _REGIONS = tuple(sorted({structure.region for structure in structures() if structure.index}))
 
-N_CHANNELS: Mapping[str, int] = {"images": 2, "labels": 2 * (len(_REGIONS) + 1)}
-"""What a network can see of two brains, and in how many channels."""
+N_CHANNELS: Mapping[str, int] = dict(zip(SIGHTS, (2, 2 * (len(_REGIONS) + 1)), strict=True))
+"""In how many channels a network sees two brains: an image of each, or the shares of each."""
 
 
 def see(
@@ -42,6 +43,11 @@ def see(
         Of the velocity.
     device
         Where torch computes.
+
+    Returns
+    -------
+    seen
+        Channels of the fixed brain, then as many of the moving one.
 
     Raises
     ------
@@ -82,6 +88,11 @@ def shares(labels: UInt8[Tensor, "a b c"]) -> Float[Tensor, "r i j k"]:
     ----------
     labels
         SegAnat on a grid halved by `halved`.
+
+    Returns
+    -------
+    shares
+        0 to 1; the structures in the order of their names, then left.
     """
     i, j, k = (size // 2 for size in labels.shape)
     members = _members().to(labels.device)[labels.long()]

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from bidsapp.registration.network.unet import VelocityNet
+from bidsapp.registration.network.view import N_CHANNELS
 
 
 def images(shape: tuple[int, int, int] = (9, 10, 14)) -> torch.Tensor:
@@ -12,6 +13,8 @@ def images(shape: tuple[int, int, int] = (9, 10, 14)) -> torch.Tensor:
 
 def test_it_has_the_papers_1_22_million_parameters() -> None:
     assert sum(weight.numel() for weight in VelocityNet(seed=0).parameters()) == 1_221_827
+    seeing_labels = VelocityNet(seed=0, n_channels=N_CHANNELS["labels"])
+    assert sum(weight.numel() for weight in seeing_labels.parameters()) == 1_254_659
 
 
 @pytest.mark.parametrize("shape", [(8, 12, 16), (9, 10, 14), (5, 6, 7)])

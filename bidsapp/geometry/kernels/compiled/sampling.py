@@ -52,14 +52,6 @@ def sample_scalars(data: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 @jit
-def _along_k(part: np.ndarray, i: int, j: int, k: tuple[int, int], f: float) -> tuple[float, float]:
-    """Value and slope between two neighbours along k."""
-    near = part[i, j, k[0]]
-    step = part[i, j, k[1]] - near
-    return near + f * step, step
-
-
-@jit
 def _corners(x: float, size: int) -> tuple[int, int, float, float]:
     """Both neighbours of a clamped position, weight of the upper one and slope (0 beyond the border)."""
     lower, weight, slope = cell(x, size)
@@ -105,6 +97,7 @@ def _missed(
 def _invert(
     field: np.ndarray, target: np.ndarray, start: np.ndarray, tolerance: float
 ) -> tuple[float, float, float]:
+    """Find the position that lands on one target: Newton steps, halved while they make it worse."""
     x, y, z = start[0], start[1], start[2]
     (p, q, r), slopes = _missed(field, target, x, y, z)
     miss = p * p + q * q + r * r
