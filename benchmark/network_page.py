@@ -56,8 +56,8 @@ def _model(found: Mapping[str, Any]) -> str:
     if model is None:
         return "No general model was at hand."
     return (
-        f"General model: {model['steps']} steps at {model['spacing_mm']:g} mm, seeing {model['sees']}, objective "
-        f"`{model['objective']}`, SHA-256 {model['sha256'][:12]}; it never saw {len(found['unseen'])} of the "
+        f"General model: {model['steps']} steps at {model['spacing_mm']:g} mm, seeing {model['sees']}, "
+        f"objective `{model['objective']}`, SHA-256 {model['sha256'][:12]}; it never saw {len(found['unseen'])} of the "
         f"{found['n_scans']} scans."
     )
 
