@@ -57,8 +57,8 @@ def _model(found: Mapping[str, Any]) -> str:
         return "No general model was at hand."
     return (
         f"General model: {model['steps']} steps at {model['spacing_mm']:g} mm, seeing {model['sees']}, "
-        f"objective `{model['objective']}`, SHA-256 {model['sha256'][:12]}; it never saw {len(found['unseen'])} of the "
-        f"{found['n_scans']} scans."
+        f"objective `{model['objective']}`, SHA-256 {model['sha256'][:12]}; it never saw "
+        f"{len(found['unseen'])} of the {found['n_scans']} scans."
     )
 
 
