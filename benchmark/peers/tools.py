@@ -9,7 +9,7 @@ from typing import Literal
 
 from benchmark.peers.cases import PAIRS, RACE
 from benchmark.running import ROOT
-from bidsapp.settings import PRESETS
+from bidsapp.settings import PRESETS, RegistrationSettings
 
 ENVIRONMENT = ROOT / ".peers"
 """Where `make peers` installs the other tools."""
@@ -73,12 +73,13 @@ class Tool:
 
 def _ours(preset: str, *, last_iterations: int | None = None) -> Tool:
     short = last_iterations is not None
+    sees_images = any(stage.image_weight for stage in RegistrationSettings.preset(preset).stages)
     return Tool(
         name=f"ours-{preset}" + (f"-{last_iterations}" if short else ""),
         family="ours",
         words=f"`{preset}`" + (f", last stage {last_iterations} iterations" if short else ""),
         options={"preset": preset} | ({"last_iterations": last_iterations} if short else {}),
-        drive="T1w and labels",
+        drive="T1w and labels" if sees_images else "labels",
         where="race" if short else "pairs" if preset == "best" else "all",
     )
 

@@ -31,6 +31,7 @@ _USUAL_PERCENT = 75
 _BIAS_ROUNDS, _FEWEST_POINTS, _MOST_POINTS = 4, 1_000, 20_000
 _TOUCHING = generate_binary_structure(3, 3)
 _WHITE = tuple(at for at, each in enumerate(structures()) if each.region == "Cerebral White Matter")
+_LOWER_WHITE = tuple(at for at, each in enumerate(structures()) if each.region == "Cerebellum White Matter")
 _GREY = tuple(at for at, each in enumerate(structures()) if each.region == "Cerebral Cortex")
 
 
@@ -74,23 +75,24 @@ def find_light(part: Volume, t1w: Volume, inside: Bool[np.ndarray, "i j k"]) -> 
     white, grey = image[is_white], image[np.isin(part.data, _GREY)]
     if not len(white) or not len(grey) or np.median(grey) >= np.median(white):
         return Light(none, none, none)
-    gain = _find_gain(image, is_white)
+    gain = _find_gain(image, is_white | binary_erosion(np.isin(part.data, _LOWER_WHITE)))
     image *= gain
     white = image[is_white]
     middle, darkest = float(np.median(white)), float(np.percentile(image[part.data > 0], 1))
     spread = max(1.4826 * float(np.median(np.abs(white - middle))), LEAST_SPREAD * (middle - darkest))
     usual = np.where(inside, _own_level(image, part.data, middle, spread)[part.data], np.inf)
-    bright = _lit((image - usual) / spread)
+    excess = (image - usual) / spread
     sharp = (gaussian_filter(sharp, _SPECK_BLUR_MM / sizes) * gain - usual) / spread
+    bright = _lit(excess, np.maximum(excess, sharp))
     solid = inside & (part.data == 0) & (image > darkest + SOLID * (middle - darkest))
-    return Light(bright, _specks(_lit(sharp), part.space), solid)
+    return Light(bright, _specks(_lit(sharp, sharp), part.space), solid)
 
 
-def _lit(excess: np.ndarray) -> Bool[np.ndarray, "i j k"]:
-    """Flag the bodies that reach to FAINT and have a voxel above BRIGHT."""
+def _lit(peaks: np.ndarray, excess: np.ndarray) -> Bool[np.ndarray, "i j k"]:
+    """Flag the bodies that reach to FAINT and have a peak above BRIGHT."""
     pieces, n_pieces = label(excess > FAINT)
     is_lit = np.zeros(n_pieces + 1, dtype=np.bool_)
-    is_lit[pieces[excess > BRIGHT]] = True
+    is_lit[pieces[peaks > BRIGHT]] = True
     is_lit[0] = False
     return is_lit[pieces]
 
@@ -121,6 +123,7 @@ def _own_level(
 def _find_gain(image: np.ndarray, is_white: Bool[np.ndarray, "i j k"]) -> np.ndarray:
     """Give what makes white matter equally bright everywhere, as far as a cubic polynomial in i, j, k can.
 
+    That of the cerebellum holds the polynomial where the cerebrum has none.
     What strays from the polynomial by more than 2.5 standard deviations, as lesions do, has no say in it.
     """
     at = np.argwhere(is_white)

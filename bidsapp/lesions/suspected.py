@@ -10,7 +10,6 @@ from jaxtyping import Bool, Float64
 from scipy.ndimage import (
     binary_dilation,
     binary_erosion,
-    binary_fill_holes,
     distance_transform_edt,
     find_objects,
     generate_binary_structure,
@@ -53,9 +52,9 @@ def find_suspected(
 
     Three signs count, inside the brain of the atlas as the affine step lays it: brighter than white matter
     (contrast agent), no label although there are labels all around or tissue 6 mm thick, and fluid far from
-    where the atlas has any (the dark core of a ring). Gaps of 2 mm are bridged, enclosed holes filled, what
-    is thinner than 2.4 mm (vessels) or smaller than 30 mm3 is dropped, unless it is a bright speck. What is
-    left reaches 1 mm farther.
+    where the atlas has any (the dark core of a ring). Gaps of 2 mm are bridged, what
+    they enclose in the planes of two directions is filled, what is thinner than 2.4 mm (vessels) or smaller
+    than 30 mm3 is dropped, unless it is a bright speck. What is left reaches 1 mm farther.
 
     Parameters
     ----------
@@ -80,7 +79,8 @@ def find_suspected(
     near = _cut(t1w, box) if t1w.space.matches(labels.space) else t1w
     light = find_light(part, near, inside | brain)
     solid = _opened(light.solid & ~explained, SOLID_MM, part.space.voxel_sizes_mm)
-    signs = light.bright | solid | (_enclosed(brain) & ~explained) | (np.isin(part.data, _FLUID) & far)
+    enclosed = ~brain & ~_reaching(~brain, (0, 1, 2)) & ~explained
+    signs = light.bright | solid | enclosed | (np.isin(part.data, _FLUID) & far)
     found = np.zeros(labels.space.shape, dtype=np.uint8)
     for body, where in _bodies(signs, inside | brain, part.space):
         found[box][where] |= body
@@ -88,15 +88,30 @@ def find_suspected(
     return Volume(found, labels.space) if 0 < found.sum() <= LARGEST_SHARE * brain.sum() else None
 
 
-def _enclosed(brain: Bool[np.ndarray, "i j k"]) -> Bool[np.ndarray, "i j k"]:
-    """Flag what has no label and no way out of the brain."""
-    pieces, _ = label(~brain)
-    is_outside = np.zeros(pieces.max() + 1, dtype=np.bool_)
-    for axis in range(3):
+def _reaching(flags: Bool[np.ndarray, "i j k"], axes: tuple[int, ...]) -> Bool[np.ndarray, "i j k"]:
+    """Keep what is connected to an end of the grid by steps along these axes."""
+    step = generate_binary_structure(3, 1)
+    for axis in {0, 1, 2} - set(axes):
+        np.moveaxis(step, axis, 0)[::2] = False
+    pieces, _ = label(flags, structure=step)
+    is_kept = np.zeros(pieces.max() + 1, dtype=np.bool_)
+    for axis in axes:
         for end in (0, -1):
-            is_outside[np.unique(pieces.take(end, axis=axis))] = True
-    is_outside[0] = True
-    return ~is_outside[pieces]
+            is_kept[np.unique(pieces.take(end, axis=axis))] = True
+    is_kept[0] = False
+    return is_kept[pieces]
+
+
+def _filled(body: Bool[np.ndarray, "i j k"], inside: Bool[np.ndarray, "i j k"]) -> Bool[np.ndarray, "i j k"]:
+    """Fill what a body, alone or with the brain's surface, encloses in planes of at least two directions.
+
+    The rim of a ring may have gaps, and be open where the brain ends.
+    """
+    n_planes = np.zeros(body.shape, dtype=np.uint8)
+    for axes in ((0, 1), (0, 2), (1, 2)):
+        is_cut_off = _reaching(inside, axes) & ~_reaching(inside & ~body, axes)
+        n_planes += is_cut_off | ~_reaching(~body, axes)
+    return body | (n_planes >= 2)
 
 
 def _laid_over(
@@ -136,7 +151,7 @@ def _bodies(
         if own.sum() * space.voxel_volume_mm3 < SMALLEST_MM3 / 2:
             continue
         bridged = _shrunk(_grown(own, _BRIDGED_MM, sizes), _BRIDGED_MM, sizes) | own
-        thick = _opened(binary_fill_holes(bridged), _THINNEST_MM, sizes)
+        thick = _opened(_filled(bridged, inside[where]), _THINNEST_MM, sizes)
         pieces, _ = label(thick & inside[where], structure=_TOUCHING)
         is_kept = np.bincount(pieces.ravel()) * space.voxel_volume_mm3 >= SMALLEST_MM3
         is_kept[0] = False

@@ -164,6 +164,39 @@ def test_a_bright_ring_is_found_with_its_dark_core_whatever_that_is_called(atlas
     assert found_share(suspected(atlas, *ring), body) > 0.95
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_ring_with_a_gap_in_its_rim_is_found_with_its_core(atlas, axis):
+    body = ball(PLACE, 11.0)
+
+    def gap(points: np.ndarray) -> np.ndarray:
+        across = np.delete(points - PLACE, axis, axis=1)
+        return body(points) & (np.linalg.norm(across, axis=1) < 3.5) & (points[:, axis] > PLACE[axis])
+
+    ring = Change(body, 1, 150.0), Change(ball(PLACE, 8.5), 1, 70.0), Change(gap, 1, 70.0)
+    assert found_share(suspected(atlas, *ring), body) > 0.75
+
+
+def test_a_thin_ring_that_the_brains_surface_cuts_is_found_with_its_core(atlas):
+    body = both(ball(SURFACE, 11.0), is_brain)
+    ring = Change(body, 0, 150.0), Change(both(ball(SURFACE, 8.8), is_brain), 0, FLUID)
+    assert found_share(suspected(atlas, *ring), body) > 0.75
+
+
+def test_a_rim_as_thin_as_two_voxels_is_seen(atlas):
+    body = ball(PLACE, 11.0)
+    ring = Change(body, 1, 140.0), Change(ball(PLACE, 9.4), 1, 70.0)
+    assert found_share(suspected(atlas, *ring), body) > 0.75
+
+
+def test_a_lesion_called_white_matter_where_the_cerebrum_has_none_sets_no_level(atlas):
+    def below(points: np.ndarray) -> np.ndarray:
+        return is_brain(points) & (points[:, 2] < 2)
+
+    body = ball(np.array([8.0, 8.0, -28.0]), 8.0)
+    changes = Change(below, 11, 85.0), Change(both(below, lambda p: p[:, 1] < -5), 9, 110.0)
+    assert found_share(suspected(atlas, *changes, Change(body, 1, 150.0)), body) > 0.9
+
+
 def test_a_body_that_is_only_a_little_brighter_is_white_matter_and_a_bright_spot_makes_it_a_lesion(atlas):
     body = ball(PLACE, 7.0)
     faint, spot = Change(body, None, 123.0), Change(ball(PLACE, 3.0), None, 140.0)
