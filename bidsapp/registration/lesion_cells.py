@@ -12,11 +12,12 @@ from bidsapp.geometry import kernels
 from bidsapp.geometry.space import Space
 from bidsapp.images.volume import Volume
 from bidsapp.registration.grids import cell_middles, labels_at
-from bidsapp.registration.lesion_places import landed, nearest_lesion, spline_weights
+from bidsapp.registration.lesion_places import landed, lesion_radii_mm, nearest_lesion, spline_weights
 from bidsapp.registration.losses.lesion_growth import strayed_lesions
 
-RING_MM = 16.0
-"""How far the tissue reaches that a lesion is tied to: pushed close by, and far off it is another part."""
+RING_MM, RING_PER_RADIUS, FARTHEST_RING_MM = 10.0, 0.4, 16.0
+"""How far the tissue reaches that a lesion is tied to: ever farther the larger it is, for the farther it has
+pushed the tissue around it; but far off is another part of the brain."""
 REACH_CELLS = 1.0
 """Cells so far from a lesion belong to it, in cells: the smallest lesion has some on the coarsest grid."""
 _MOST_LESIONS = 127
@@ -70,7 +71,8 @@ def find_lesion_cells(
 
     A lesion is one piece of the mask (26 neighbours). Its cells are those whose middle lands in it or within
     a cell of it, so that the smallest lesion has some on the coarsest grid; its ring are the cells of the
-    brain beyond, up to 16 mm, that are nearer to it than to any other lesion.
+    brain beyond, up to 10 mm and four tenths of its radius (16 mm at most), that are nearer to it than to any
+    other lesion.
 
     Parameters
     ----------
@@ -88,10 +90,12 @@ def find_lesion_cells(
     middles = cell_middles(grid)
     reach = REACH_CELLS * max(grid.voxel_sizes_mm)
     is_brain = labels_at(box, middles, grid) > 0
-    farthest_mm = np.where(is_brain, RING_MM + reach, np.nextafter(reach, np.inf))
+    ring_mm = np.minimum(RING_MM + RING_PER_RADIUS * lesion_radii_mm(mask), FARTHEST_RING_MM)
+    farthest_mm = np.where(is_brain, FARTHEST_RING_MM + reach, np.nextafter(reach, np.inf))
     nearest, distance = nearest_lesion(mask, landed(middles, affine, found), farthest_mm)
     number = np.where(distance <= reach, 2 * nearest - 1, 2 * nearest)
-    number[(distance > reach) & ((distance > RING_MM + reach) | ~is_brain)] = 0
+    is_beyond = distance > np.append(0.0, ring_mm)[nearest] + reach
+    number[(distance > reach) & (is_beyond | ~is_brain)] = 0
     device = displacement.device
     maps = []
     for first in range(0, int(nearest.max(initial=0)), _MOST_LESIONS):

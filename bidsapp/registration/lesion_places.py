@@ -54,14 +54,11 @@ def nearest_lesion(
 
     Whoever is in a voxel of a lesion is nearest to it; all others are nearest to one at a lesion's surface.
     """
-    flags = mask.data != 0
     nearest = np.zeros(len(points_mm), dtype=np.int64)
     distance = np.full(len(points_mm), np.inf)
-    if not flags.any():
+    if not mask.data.any():
         return nearest, distance
-    box = box_around(flags, (1, 1, 1))
-    corner = np.array([float(along.start) for along in box])
-    pieces, _ = label(flags[box], structure=_TOUCHING)
+    pieces, corner = _numbered(mask)
     surface = np.argwhere((pieces > 0) & ~binary_erosion(pieces > 0))
     centres = mask.space.voxel_to_world(surface + corner)
     numbers = np.append(pieces[tuple(surface.T)], 0)
@@ -78,3 +75,22 @@ def nearest_lesion(
         distance[near], at = tree.query(points_mm[near], distance_upper_bound=limit)
         nearest[near] = numbers[at]
     return nearest, distance
+
+
+def lesion_radii_mm(mask: Volume) -> Float64[np.ndarray, " n"]:
+    """Give the radius of the ball that is as large as each lesion, in the order of `nearest_lesion`."""
+    if not mask.data.any():
+        return np.zeros(0)
+    pieces, _ = _numbered(mask)
+    radii: np.ndarray = np.cbrt(
+        3 / (4 * np.pi) * mask.space.voxel_volume_mm3 * np.bincount(pieces.ravel())[1:]
+    )
+    return radii
+
+
+def _numbered(mask: Volume) -> tuple[Int64[np.ndarray, "a b c"], Float64[np.ndarray, "3"]]:
+    """Give every lesion a number from 1, in a box around all of them, and that box's first voxel."""
+    flags = mask.data != 0
+    box = box_around(flags, (1, 1, 1))
+    pieces, _ = label(flags[box], structure=_TOUCHING, output=np.int64)
+    return pieces, np.array([float(along.start) for along in box])

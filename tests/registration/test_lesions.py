@@ -70,6 +70,18 @@ def test_the_smallest_lesion_has_cells_and_a_ring_on_every_grid(fixed, grid_mm):
     assert counts[2] > 5 * counts[1]
 
 
+@pytest.mark.parametrize(("radius", "ring_mm"), [(2.0, 10.8), (10.0, 14.0), (22.0, 16.0)])
+def test_a_ring_reaches_the_farther_the_larger_the_lesion_is(fixed, radius, ring_mm):
+    space = Space((90, 90, 90), FIXED.affine)
+    box = Volume(np.full(space.shape, 2, dtype=np.uint8), space)
+    centre = space.voxel_to_world(np.full((1, 3), 44.5))[0]
+    grid = box.space.with_spacing(1.5)
+    cells = find_lesion_cells(ball(centre, radius, space), box, STILL, nothing(grid)).maps[0].numpy()
+    middles = grid.voxel_to_world(np.argwhere(cells == 2) + 0.5)
+    reach = np.linalg.norm(middles - centre, axis=1).max()
+    assert reach == pytest.approx(radius + ring_mm + 1.5, abs=1.2)
+
+
 def test_cells_follow_the_affine_and_the_displacement_so_far(fixed):
     box = crop_to_labels(fixed, 6.0)
     grid = box.space.with_spacing(4.0)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bidsapp.lesions.off_structure import POLICIES
-from bidsapp.registration.lesion_cells import RING_MM
+from bidsapp.registration.lesion_cells import FARTHEST_RING_MM, RING_MM
 from bidsapp.registration.lesion_continuation import HEM_MM
 from bidsapp.registration.losses.similarity import label_dissimilarity
 from bidsapp.reports.methods_text import MethodsText, group_methods, participant_methods
@@ -41,7 +41,7 @@ def test_methods_tell_the_figures_that_the_engine_computes_with():
     besides = (loss * root.sum() - root[0]) / (root.mean() - loss * root.sum())
     assert f"plus {100 * besides:.0f} % of the mean" in text
     assert f"in the {HEM_MM:.0f} mm around" in text
-    assert f"tissue within {RING_MM:.0f} mm" in text
+    assert f"tissue within {RING_MM:.0f} to {FARTHEST_RING_MM:.0f} mm" in text
 
 
 @pytest.mark.parametrize("masked", [True, False])
