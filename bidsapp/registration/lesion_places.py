@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float, Float64, Int32, Int64
 from scipy.ndimage import binary_erosion, generate_binary_structure, label
 from scipy.spatial import KDTree
 from torch import Tensor
@@ -88,9 +88,9 @@ def lesion_radii_mm(mask: Volume) -> Float64[np.ndarray, " n"]:
     return radii
 
 
-def _numbered(mask: Volume) -> tuple[Int64[np.ndarray, "a b c"], Float64[np.ndarray, "3"]]:
+def _numbered(mask: Volume) -> tuple[Int32[np.ndarray, "a b c"], Float64[np.ndarray, "3"]]:
     """Give every lesion a number from 1, in a box around all of them, and that box's first voxel."""
     flags = mask.data != 0
     box = box_around(flags, (1, 1, 1))
-    pieces, _ = label(flags[box], structure=_TOUCHING, output=np.int64)
+    pieces, _ = label(flags[box], structure=_TOUCHING)
     return pieces, np.array([float(along.start) for along in box])
