@@ -106,7 +106,11 @@ METHODS: tuple[Method, ...] = (
     _ours("paper", "volume"),
     _ours("paper", "none"),
     _ours("overlap", "mask", "network"),
+    _ours("overlap", "volume", "network"),
+    _ours("overlap", "none", "network"),
+    _ours("paper", "mask", "network"),
     _ours("paper", "volume", "network"),
+    _ours("paper", "none", "network"),
 )
 """In the order in which they take turns; the page has them in this order, too."""
 

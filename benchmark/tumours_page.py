@@ -9,7 +9,7 @@ from benchmark.measure import RESULTS
 from benchmark.readme import fill
 from benchmark.running import ROOT
 from benchmark.summary import load_json
-from benchmark.tumours_summary import PUBLISHED
+from benchmark.tumours_methods import AFFINE
 from bidsapp.bids.save import save_text
 
 PAGE = ROOT / "docs" / "tumours.md"
@@ -28,17 +28,24 @@ _TITLES = {
 def build_block(found: Mapping[str, Any]) -> str:
     """Write all tables as Markdown."""
     provenance = found["provenance"]
+    whole = {name: one for name, one in found["methods"].items() if one["n_scans"] == found["n_scans"]}
     lines = [
         "<!-- written by python -m benchmark.tumours_page: change the results, not these lines -->",
         f"{found['data']}; measured on {provenance['date']}, {provenance['machine']['class']}.",
         "Mean ± standard deviation over `n` tumours, medians of centroid errors.",
         "",
-        f"| {' | '.join(_COLUMNS)} |",
-        "|---" * len(_COLUMNS) + "|",
-        *(_row(method) for method in found["methods"].values()),
+        *_table(whole),
     ]
     for key, title in _TITLES.items():
-        lines += ["", *_division(found, key, title)]
+        lines += ["", *_division(whole, key, title)]
+    together = found["side_by_side"]
+    if len(whole) < len(found["methods"]) and together["n_scans"]:
+        lines += [
+            "",
+            f"All methods, on the {together['n_scans']} scans that each of them has aligned:",
+            "",
+            *_table(together["methods"]),
+        ]
     return "\n".join(lines)
 
 
@@ -48,6 +55,14 @@ def write_page(results: Path = RESULTS, page: Path = PAGE) -> int:
     markers = ("<!-- tumours: start -->", "<!-- tumours: end -->")
     save_text(fill(page.read_text(encoding="utf-8"), block, markers, page.name), page)
     return 0
+
+
+def _table(methods: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [
+        f"| {' | '.join(_COLUMNS)} |",
+        "|---" * len(_COLUMNS) + "|",
+        *(_row(method) for method in methods.values()),
+    ]
 
 
 def _row(method: Mapping[str, Any]) -> str:
@@ -78,16 +93,17 @@ def _of_centroids(method: Mapping[str, Any]) -> tuple[str, str]:
     )
 
 
-def _division(found: Mapping[str, Any], key: str, title: str) -> list[str]:
-    """Jacobian ratio and volume against control of the methods that are published, by one property."""
-    names = (*PUBLISHED.values(), "greedy", "greedy-mask", "ants", "ants-mask")
-    methods = {name: found["methods"][name] for name in names if name in found["methods"]}
+def _division(methods: Mapping[str, Mapping[str, Any]], key: str, title: str) -> list[str]:
+    """Jacobian ratio and volume against control of all methods but the affine step, by one property."""
+    methods = {name: method for name, method in methods.items() if name != AFFINE.name}
+    if not methods:
+        return []
     values = list(next(iter(methods.values()))["by"][key])
     if key == "diameter_mm":
         values.sort(key=float)
     header = " | ".join(method["words"] for method in methods.values())
     lines = [
-        f"Jacobian ratio (and volume against control) by {title}:",
+        f"Jacobian ratio (and volume against control, mean) by {title}:",
         "",
         f"| {title} | {header} |",
         "|---" * (len(methods) + 1) + "|",
@@ -97,7 +113,10 @@ def _division(found: Mapping[str, Any], key: str, title: str) -> list[str]:
         for method in methods.values():
             part = method["by"][key].get(value)
             cells.append(
-                f"{part['jacobian_ratio_mean']:.2f} ({part['volume_vs_control_mean']:.2f})" if part else ""
+                f"{part['jacobian_ratio_mean']:.2f} ± {part['jacobian_ratio_sd']:.2f} "
+                f"({part['volume_vs_control_mean']:.2f})"
+                if part
+                else ""
             )
         lines.append(f"| {value.removesuffix('.0')} | {' | '.join(cells)} |")
     return lines

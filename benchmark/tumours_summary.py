@@ -27,6 +27,12 @@ def sum_up(rows: Sequence[Mapping[str, Any]]) -> dict[str, object]:
     rows
         One a method and scan, with its tumours.
 
+    Returns
+    -------
+    found
+        `methods`: figures of each, over the scans that it has aligned. `side_by_side`: the same over the
+        scans that all of them have.
+
     Raises
     ------
     DataError
@@ -43,12 +49,10 @@ def sum_up(rows: Sequence[Mapping[str, Any]]) -> dict[str, object]:
     )
     table["centroid_error_mm"] = table.get("centroid_error_mm", np.nan)
     table["mass_effect"] = np.where(table["mass_effect_mm"] > 0, "with", "without")
-    words = {method.name: method.words for method in METHODS}
-    found: dict[str, object] = {}
-    for name, part in table.groupby("method", sort=False):
-        scans = [row for row in rows if row["method"] == name]
-        by = {key: {str(value): figures(group) for value, group in part.groupby(key)} for key in DIVISIONS}
-        found[str(name)] = {"words": words[str(name)], **_of_scans(scans), **figures(part), "by": by}
+    found = _methods(rows, table)
+    aligned = [{row["scan"] for row in rows if row["method"] == name} for name in found]
+    common = set.intersection(*aligned)
+    together = _methods([row for row in rows if row["scan"] in common], table[table["scan"].isin(common)])
     published: dict[str, object] = {key: found[name] for key, name in PUBLISHED.items() if name in found}
     for key, name in PEERS.items():
         sides = {"nomask": name, "mask": f"{name}-mask"}
@@ -59,9 +63,20 @@ def sum_up(rows: Sequence[Mapping[str, Any]]) -> dict[str, object]:
         "n_scans": n_scans,
         "commits": sorted({str(row["commit"]) for row in rows}),
         "methods": found,
+        "side_by_side": {"n_scans": len(common), "methods": together},
         **published,
         "rows": list(rows),
     }
+
+
+def _methods(rows: Sequence[Mapping[str, Any]], table: pd.DataFrame) -> dict[str, Any]:
+    words = {method.name: method.words for method in METHODS}
+    found = {}
+    for name, part in table.groupby("method", sort=False):
+        scans = [row for row in rows if row["method"] == name]
+        by = {key: {str(value): figures(group) for value, group in part.groupby(key)} for key in DIVISIONS}
+        found[str(name)] = {"words": words[str(name)], **_of_scans(scans), **figures(part), "by": by}
+    return found
 
 
 def figures(part: pd.DataFrame) -> dict[str, object]:

@@ -111,7 +111,22 @@ def test_the_page_has_a_row_a_method_and_a_table_a_property():
     block = build_block({**found, "provenance": provenance})
     assert "| field, our objective, volume term and mask | 2 | 1.10 ± 0.10 |" in block
     assert "| greedy, NCC 2x2x2, 100x50x10 | 2 | 0.80 ± 0.10 |" in block
-    assert "| 3 | 1.20 (1.00) | 0.90 (1.00) |" in block
+    assert "| 3 | 1.20 ± 0.00 (1.00) | 0.90 ± 0.00 (1.00) |" in block
+    assert "All methods" not in block
+
+
+def test_a_method_that_lacks_a_scan_is_compared_on_the_scans_that_all_have():
+    others = [{**row("overlap-mask", 2.0), "scan": "sub-b"}, row("overlap-mask", 1.0)]
+    found = sum_up([*others, row("paper-none", 0.5)])
+    assert found["methods"]["overlap-mask"]["n"] == 4
+    together = found["side_by_side"]
+    assert together["n_scans"] == 1
+    assert together["methods"]["overlap-mask"]["jacobian_ratio_mean"] == pytest.approx(1.1)
+    provenance = {"date": "2026-01-01", "machine": {"class": "a machine"}}
+    first, second = build_block({**found, "provenance": provenance}).split("All methods, on the 1 scans")
+    assert "paper objective" not in first
+    assert "| field, paper objective, no volume term | 2 | 0.60 ± 0.10 |" in second
+    assert "| field, our objective, volume term and mask | 2 | 1.10 ± 0.10 |" in second
 
 
 def test_bodies_that_share_nothing_overlap_by_nothing():
