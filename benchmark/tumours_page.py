@@ -9,7 +9,7 @@ from benchmark.measure import RESULTS
 from benchmark.readme import fill
 from benchmark.running import ROOT
 from benchmark.summary import load_json
-from benchmark.tumours_methods import AFFINE
+from benchmark.tumours_methods import AFFINE, METHODS
 from bidsapp.bids.save import save_text
 
 PAGE = ROOT / "docs" / "tumours.md"
@@ -28,7 +28,8 @@ _TITLES = {
 def build_block(found: Mapping[str, Any]) -> str:
     """Write all tables as Markdown."""
     provenance = found["provenance"]
-    whole = {name: one for name, one in found["methods"].items() if one["n_scans"] == found["n_scans"]}
+    methods = _in_order(found["methods"])
+    whole = {name: method for name, method in methods.items() if method["n_scans"] == found["n_scans"]}
     lines = [
         "<!-- written by python -m benchmark.tumours_page: change the results, not these lines -->",
         f"{found['data']}; measured on {provenance['date']}, {provenance['machine']['class']}.",
@@ -39,12 +40,12 @@ def build_block(found: Mapping[str, Any]) -> str:
     for key, title in _TITLES.items():
         lines += ["", *_division(whole, key, title)]
     together = found["side_by_side"]
-    if len(whole) < len(found["methods"]) and together["n_scans"]:
+    if len(whole) < len(methods) and together["n_scans"]:
         lines += [
             "",
             f"All methods, on the {together['n_scans']} scans that each of them has aligned:",
             "",
-            *_table(together["methods"]),
+            *_table(_in_order(together["methods"])),
         ]
     return "\n".join(lines)
 
@@ -55,6 +56,10 @@ def write_page(results: Path = RESULTS, page: Path = PAGE) -> int:
     markers = ("<!-- tumours: start -->", "<!-- tumours: end -->")
     save_text(fill(page.read_text(encoding="utf-8"), block, markers, page.name), page)
     return 0
+
+
+def _in_order(methods: Mapping[str, Any]) -> dict[str, Any]:
+    return {method.name: methods[method.name] for method in METHODS if method.name in methods}
 
 
 def _table(methods: Mapping[str, Mapping[str, Any]]) -> list[str]:
