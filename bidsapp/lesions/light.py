@@ -5,16 +5,14 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64
 from scipy.ndimage import (
-    binary_dilation,
-    binary_erosion,
     find_objects,
     gaussian_filter,
-    generate_binary_structure,
     label,
 )
 
 from bidsapp.atlas.seganat import structures
 from bidsapp.geometry.space import Space
+from bidsapp.images.neighbours import all_along_axes, any_in_box
 from bidsapp.images.regrid import on_grid
 from bidsapp.images.volume import Volume
 
@@ -29,7 +27,7 @@ SPECK_MM, SPECK_MM3 = 6.0, 6.0
 _BLUR_MM, _SPECK_BLUR_MM = 0.7, 0.4
 _USUAL_PERCENT = 75
 _BIAS_ROUNDS, _FEWEST_POINTS, _MOST_POINTS = 4, 1_000, 20_000
-_TOUCHING = generate_binary_structure(3, 3)
+_NEXT = (1, 1, 1)
 _WHITE = tuple(at for at, each in enumerate(structures()) if each.region == "Cerebral White Matter")
 _LOWER_WHITE = tuple(at for at, each in enumerate(structures()) if each.region == "Cerebellum White Matter")
 _GREY = tuple(at for at, each in enumerate(structures()) if each.region == "Cerebral Cortex")
@@ -71,11 +69,11 @@ def find_light(part: Volume, t1w: Volume, inside: Bool[np.ndarray, "i j k"]) -> 
     sizes = np.array(part.space.voxel_sizes_mm)
     sharp = on_grid(Volume(t1w.data.astype(np.float32), t1w.space), part.space, "linear").data
     image = gaussian_filter(sharp, _BLUR_MM / sizes)
-    is_white = binary_erosion(np.isin(part.data, _WHITE))
+    is_white = all_along_axes(np.isin(part.data, _WHITE), _NEXT)
     white, grey = image[is_white], image[np.isin(part.data, _GREY)]
     if not len(white) or not len(grey) or np.median(grey) >= np.median(white):
         return Light(none, none, none)
-    gain = _find_gain(image, is_white | binary_erosion(np.isin(part.data, _LOWER_WHITE)))
+    gain = _find_gain(image, is_white | all_along_axes(np.isin(part.data, _LOWER_WHITE), _NEXT))
     image *= gain
     white = image[is_white]
     middle, darkest = float(np.median(white)), float(np.percentile(image[part.data > 0], 1))
@@ -99,7 +97,7 @@ def _lit(peaks: np.ndarray, excess: np.ndarray) -> Bool[np.ndarray, "i j k"]:
 
 def _specks(lit: Bool[np.ndarray, "i j k"], space: Space) -> Bool[np.ndarray, "i j k"]:
     """Keep the bodies that are short in every direction and alone: the beads of a vessel are not."""
-    pieces, n_pieces = label(binary_dilation(lit, _TOUCHING))
+    pieces, n_pieces = label(any_in_box(lit, _NEXT))
     is_speck = np.bincount(pieces[lit], minlength=n_pieces + 1) * space.voxel_volume_mm3 >= SPECK_MM3
     for number, found in enumerate(find_objects(pieces), start=1):
         sizes = [at.stop - at.start - 2 for at in found]

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Bool, Float64
 from scipy.ndimage import (
-    binary_dilation,
-    binary_erosion,
     distance_transform_edt,
     find_objects,
     generate_binary_structure,
@@ -19,6 +17,7 @@ from scipy.ndimage import (
 from bidsapp.atlas.seganat import structures
 from bidsapp.geometry.space import Space
 from bidsapp.images.box import box_around
+from bidsapp.images.neighbours import all_along_axes, any_in_box
 from bidsapp.images.regrid import on_grid
 from bidsapp.images.volume import Volume
 from bidsapp.lesions.light import find_light
@@ -142,8 +141,8 @@ def _bodies(
 ) -> Iterator[tuple[Bool[np.ndarray, "a b c"], tuple[slice, ...]]]:
     """Make each heap of signs one body without gaps, thin parts or holes; give it and its box."""
     sizes = space.voxel_sizes_mm
-    near = [max(1, round(_BRIDGED_MM / 2 / size)) for size in sizes]
-    heaps, _ = label(binary_dilation(signs, np.ones([2 * n + 1 for n in near])), structure=_TOUCHING)
+    i, j, k = (max(1, round(_BRIDGED_MM / 2 / size)) for size in sizes)
+    heaps, _ = label(any_in_box(signs, (i, j, k)), structure=_TOUCHING)
     margin = [int(np.ceil(2 * _BRIDGED_MM / size)) + 1 for size in sizes]
     for number, found in enumerate(find_objects(heaps), start=1):
         where = tuple(slice(max(0, at.start - m), at.stop + m) for at, m in zip(found, margin, strict=True))
@@ -172,10 +171,8 @@ def _shrunk(flags: Bool[np.ndarray, "i j k"], mm: float, sizes: tuple[float, ...
 
 def _opened(flags: Bool[np.ndarray, "i j k"], mm: float, sizes: tuple[float, ...]) -> np.ndarray:
     """Drop what no ball of `mm` fits into; distances are measured only around where the ball's axes fit."""
-    deep = flags
-    for axis, size in enumerate(sizes):
-        fits = np.ones(np.where(np.arange(3) == axis, 2 * int(mm / size) + 1, 1), dtype=np.bool_)
-        deep = deep & binary_erosion(flags, fits)
+    i, j, k = (int(mm / size) for size in sizes)
+    deep = all_along_axes(flags, (i, j, k))
     opened = np.zeros_like(flags)
     if deep.any():
         box = _box_within(deep, mm, sizes)
