@@ -51,9 +51,9 @@ def find_suspected(
 
     Three signs count, inside the brain of the atlas as the affine step lays it: brighter than white matter
     (contrast agent), no label although there are labels all around or tissue 6 mm thick, and fluid far from
-    where the atlas has any (the dark core of a ring). Gaps of 2 mm are bridged, what
-    they enclose in the planes of two directions is filled, what is thinner than 2.4 mm (vessels) or smaller
-    than 30 mm3 is dropped, unless it is a bright speck. What is left reaches 1 mm farther.
+    where the atlas has any (the dark core of a ring). Gaps of up to 4 mm are bridged, what is enclosed in the
+    planes of at least two directions is filled, what is thinner than 2.4 mm (vessels) or smaller than 30 mm3
+    is dropped, unless it is a bright speck. What is left reaches 1 mm farther.
 
     Parameters
     ----------

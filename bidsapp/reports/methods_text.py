@@ -177,7 +177,7 @@ def _spared(methods: Mapping[str, object]) -> str:
     )
     return (
         f" The labels of lesions were compared with nothing. {moved}A further term tied their growth to that "
-        "of the tissue within 10 to 16 mm, the farther the larger it is."
+        "of the tissue within 10 to 16 mm, the farther the larger the lesion."
     )
 
 
