@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float32, Float64
+from scipy.ndimage import map_coordinates
 from torch import Tensor
 
 from bidsapp.geometry import kernels
@@ -46,6 +47,37 @@ def spline_refinement(coarse: Space, fine: Space, device: torch.device | str) ->
     weights[0] *= coarse.voxel_sizes_mm[0] / fine.voxel_sizes_mm[0]
     along_i, along_j, along_k = (matrix.float().to(device) for matrix in weights)
     return SplineRefinement((along_i, along_j, along_k))
+
+
+def slopes_at(
+    field: Float32[np.ndarray, "c i j k"], points: Float64[np.ndarray, "n 3"], step: float
+) -> Float64[np.ndarray, "n c 3"]:
+    """Differentiate the same spline at points of the coarse grid, in voxels, by central differences.
+
+    Parameters
+    ----------
+    field
+        Coefficients.
+    points
+        Voxel positions; beyond the border the coefficients repeat.
+    step
+        How far, in voxels, to either side.
+
+    Examples
+    --------
+    >>> ramp = np.broadcast_to(np.arange(9.0)[:, None, None], (1, 9, 9, 9)).astype(np.float32)
+    >>> slopes_at(ramp, np.array([[4.2, 4.0, 3.7]]), 0.5).round(6).tolist()
+    [[[1.0, 0.0, 0.0]]]
+    """
+    slopes = np.empty((len(points), len(field), 3))
+    for axis, ahead in enumerate(step * np.eye(3)):
+        for channel, part in enumerate(field):
+            there, back = (
+                map_coordinates(part, at.T, order=3, prefilter=False, mode="nearest", output=np.float64)
+                for at in (points + ahead, points - ahead)
+            )
+            slopes[:, channel, axis] = (there - back) / (2 * step)
+    return slopes
 
 
 def _weights(position: Float64[np.ndarray, " a"], size: int) -> Float64[np.ndarray, "a i"]:

@@ -15,6 +15,7 @@ from bidsapp.registration.flow import Flow
 from bidsapp.registration.grids import crop_to_labels, pad, refine
 from bidsapp.registration.intensities import Intensities
 from bidsapp.registration.inversion import unfold
+from bidsapp.registration.lesion_levelling import level_lesions
 from bidsapp.registration.parameterisation import choose_parameterisation
 from bidsapp.registration.preparation import Brains, prepare_objective
 from bidsapp.settings import RegistrationSettings
@@ -105,6 +106,8 @@ def align_deformable(  # noqa: PLR0913 - two brains, where they lie, how and whe
 
         velocity = found.improve(velocity, grid, objective, stage, report)
     kept = Flow(grid, box.space.with_spacing(settings.field_mm), settings.squaring_steps, device)
+    if settings.objective == "overlap":
+        velocity = level_lesions(velocity, kept, brains)
     return _both_directions(velocity, kept, start)
 
 
