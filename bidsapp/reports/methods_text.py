@@ -177,7 +177,9 @@ def _spared(methods: Mapping[str, object]) -> str:
     )
     return (
         f" The labels of lesions were compared with nothing. {moved}A further term tied their growth to that "
-        "of the tissue within 10 to 16 mm, the farther the larger the lesion."
+        "of the tissue within 10 to 16 mm, the farther the larger the lesion. Last, a "
+        "divergence was added to the velocity in each lesion with which its mean growth is that of the 10 mm "
+        "of brain around it."
     )
 
 

@@ -85,6 +85,7 @@ def test_methods_tell_how_much_was_taken_for_lesions_without_a_mask(objective, i
     text = participant_methods(told, has_lesion=False).markdown
     assert "No lesion mask steered the alignment; bodies unlike their label, 123 ml together" in text
     assert ("tied their growth" in text) == is_tied
+    assert ("Last, a divergence was added" in text) == is_tied
     none = participant_methods(told | {"suspected_ml": 0.0}, has_lesion=False).markdown
     assert "no body unlike its label was found" in none
     assert "taken for lesions" not in none
