@@ -1,14 +1,19 @@
 """Distances between the surfaces of two label maps, in millimetres."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float64, Int64, UInt8
 from scipy.spatial import KDTree
 
 from bidsapp.atlas.seganat import N_CLASSES
+from bidsapp.geometry.space import Space
 from bidsapp.images.volume import Volume
 from bidsapp.metrics.overlap import check_label_maps
+
+_NEIGHBOURS = 2
+"""Voxels to either side along each axis that are looked at before a tree is searched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +89,12 @@ def surface_distances(first: Volume, second: Volume) -> SurfaceDistances:
     """
     check_label_maps(first, second)
     hd, hd95, assd = (np.full(N_CLASSES, np.nan) for _ in range(3))
-    sides = (_SurfaceVoxels.of(first), _SurfaceVoxels.of(second))
+    sides = _Surfaces.of(first), _Surfaces.of(second)
+    ways = _nearest_mm(*sides), _nearest_mm(*sides[::-1])
     for index in range(1, N_CLASSES):
-        ours, theirs = sides[0].voxels(index), sides[1].voxels(index)
-        if not (ours.size and theirs.size):
+        there, back = (way[side.part(index)] for way, side in zip(ways, sides, strict=True))
+        if not (there.size and back.size):
             continue
-        there = _nearest_mm(ours, theirs, first)
-        back = _nearest_mm(theirs, ours, first)
         hd[index] = max(there.max(), back.max())
         hd95[index] = max(np.percentile(there, 95), np.percentile(back, 95))
         assd[index] = (there.sum() + back.sum()) / (there.size + back.size)
@@ -98,35 +102,73 @@ def surface_distances(first: Volume, second: Volume) -> SurfaceDistances:
 
 
 @dataclass(frozen=True, slots=True)
-class _SurfaceVoxels:
-    """Flat indices of all surface voxels, sorted by label."""
+class _Surfaces:
+    """All surface voxels of a label map.
 
+    Parameters
+    ----------
+    padded
+        Labels on surfaces, 0 elsewhere, and a rim of 0 as wide as neighbours are looked at.
+    flat
+        Where surfaces are in it, sorted by label.
+    starts
+        Where each label begins in `flat`, and where the last ends.
+    space
+        Of the label map.
+    """
+
+    padded: UInt8[np.ndarray, "i j k"]
     flat: Int64[np.ndarray, " n"]
     starts: Int64[np.ndarray, "36"]
+    space: Space
 
     @classmethod
-    def of(cls, labels: Volume) -> "_SurfaceVoxels":
-        flat = np.flatnonzero(is_surface(labels.data) & (labels.data != 0))
-        values = labels.data.ravel()[flat]
+    def of(cls, labels: Volume) -> "_Surfaces":
+        padded = np.pad(np.where(is_surface(labels.data), labels.data, 0).astype(np.uint8), _NEIGHBOURS)
+        flat = np.flatnonzero(padded)
+        values = padded.ravel()[flat]
         order = np.argsort(values, kind="stable")
-        return cls(flat[order], np.searchsorted(values[order], np.arange(N_CLASSES + 1)))
+        return cls(
+            padded, flat[order], np.searchsorted(values[order], np.arange(N_CLASSES + 1)), labels.space
+        )
 
-    def voxels(self, index: int) -> Int64[np.ndarray, " n"]:
-        return self.flat[self.starts[index] : self.starts[index + 1]]
+    def part(self, index: int) -> slice:
+        """Tell which surface voxels have a label."""
+        return slice(int(self.starts[index]), int(self.starts[index + 1]))
+
+    def places_mm(self, which: slice | Int64[np.ndarray, " n"]) -> Float64[np.ndarray, "n 3"]:
+        """Give world positions of some surface voxels."""
+        index = np.stack(np.unravel_index(self.flat[which], self.padded.shape), axis=1) - _NEIGHBOURS
+        return self.space.voxel_to_world(index.astype(np.float64))
 
 
-def _nearest_mm(
-    from_flat: Int64[np.ndarray, " n"], to_flat: Int64[np.ndarray, " m"], grid: Volume
-) -> Float64[np.ndarray, " n"]:
-    """Measure how far each voxel is from the nearest of the others; shared voxels need no search."""
-    distances = np.zeros(from_flat.size)
-    apart = ~np.isin(from_flat, to_flat, assume_unique=True)
-    if apart.any():
-        tree = KDTree(_world(to_flat, grid), leafsize=16, balanced_tree=False)  # quickest on surfaces
-        distances[apart] = tree.query(_world(from_flat[apart], grid))[0]
+def _nearest_mm(ours: _Surfaces, theirs: _Surfaces) -> Float64[np.ndarray, " n"]:
+    """Measure how far each of our surface voxels is from their nearest one of its label; infinite without.
+
+    Most surfaces lie close together: neighbours are looked at in the order of their distance, and a tree is
+    searched only for what lies beyond all of them.
+    """
+    distances = np.full(ours.flat.size, np.inf)
+    left = np.arange(ours.flat.size)
+    labels, there = ours.padded.ravel()[ours.flat], theirs.padded.ravel()
+    for step, length_mm in _neighbours(ours.space, ours.padded.shape):
+        is_there = there[ours.flat[left] + step] == labels[left]
+        distances[left[is_there]] = length_mm
+        left = left[~is_there]
+    for index in np.unique(labels[left]):
+        far, goal = left[labels[left] == index], theirs.part(int(index))
+        if goal.stop > goal.start:
+            tree = KDTree(theirs.places_mm(goal), leafsize=16, balanced_tree=False)  # quickest on surfaces
+            distances[far] = tree.query(ours.places_mm(far))[0]
     return distances
 
 
-def _world(flat: Int64[np.ndarray, " n"], grid: Volume) -> Float64[np.ndarray, "n 3"]:
-    index = np.stack(np.unravel_index(flat, grid.space.shape), axis=1)
-    return grid.space.voxel_to_world(index.astype(np.float64))
+def _neighbours(space: Space, shape: tuple[int, ...]) -> Iterator[tuple[int, float]]:
+    """List steps in a flat array and their lengths, nearest first: all that are shorter than any left out."""
+    steps = np.indices((2 * _NEIGHBOURS + 1,) * 3).reshape(3, -1).T - _NEIGHBOURS
+    lengths_mm = np.linalg.norm(steps @ space.affine[:3, :3].T, axis=1)
+    planes_apart_mm = 1 / np.linalg.norm(space.inverse_affine[:3, :3], axis=1)
+    is_sure = lengths_mm <= (_NEIGHBOURS + 1) * planes_apart_mm.min()
+    strides = np.array([shape[1] * shape[2], shape[2], 1])
+    for number in np.argsort(lengths_mm[is_sure], kind="stable"):
+        yield int(steps[is_sure][number] @ strides), float(lengths_mm[is_sure][number])
