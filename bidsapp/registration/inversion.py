@@ -20,27 +20,34 @@ _PATIENCE = 8
 _SIGMA_VOXELS = 0.7
 _BLOCK = 12
 _MARGIN = 8
+Box = tuple[slice, slice, slice]
 
 
 def unfold(displacement: Float32[Tensor, "3 i j k"]) -> Float32[Tensor, "3 i j k"]:
     """Blur a displacement, in voxels of its grid, where it folds and close by, until nothing folds.
+
+    The whole is looked through once; afterwards only what was blurred and what touches it can fold. Where
+    nothing folds, the displacement is given back.
 
     Raises
     ------
     DataError
         If folds remain after all rounds.
     """
-    displacement, n_folds = displacement.clone(), 0
+    folds = _folded(displacement)
+    if not folds.any():
+        return displacement
+    displacement = displacement.clone()
     for _ in range(_ROUNDS):
-        folds = _folded(displacement)
-        n_folds = int(folds.sum())
-        if n_folds == 0:
-            return displacement
-        _log.debug("%d folded cells: blurring the displacement around them", n_folds)
-        for window in _windows(folds):
+        _log.debug("%d folded cells: blurring the displacement around them", int(folds.sum()))
+        windows = list(_windows(folds))
+        for window in windows:
             displacement[(slice(None), *window)] = _unfold_window(displacement[(slice(None), *window)])
+        folds = _folded_near(displacement, windows)
+        if not folds.any():
+            return displacement
     raise DataError(
-        f"a deformation without folds must exist, but {n_folds} cells still fold; the label map may "
+        f"a deformation without folds must exist, but {int(folds.sum())} cells still fold; the label map may "
         "be damaged or belong to another brain: look at it beside the T1w"
     )
 
@@ -49,7 +56,28 @@ def _folded(displacement: Float32[Tensor, "3 i j k"]) -> Bool[Tensor, "i j k"]:
     return kernels.smallest_jacobian(displacement) <= _LEAST
 
 
-def _windows(folds: Bool[Tensor, "i j k"]) -> Iterator[tuple[slice, slice, slice]]:
+def _folded_near(displacement: Float32[Tensor, "3 i j k"], windows: list[Box]) -> Bool[Tensor, "i j k"]:
+    """Look for folds in boxes and in the voxels that touch them.
+
+    What lies at the border of a part does not see its neighbours: every part is taken two voxels larger, and
+    its outermost voxels have no say but at the border of the grid.
+    """
+    shape = displacement.shape[1:]
+    folds = torch.zeros(shape, dtype=torch.bool, device=displacement.device)
+    for window in windows:
+        reach = [slice(max(0, along.start - 2), along.stop + 2) for along in window]
+        part = _folded(displacement[(slice(None), *reach)].contiguous())
+        inner, there = [], []
+        for along, size, whole in zip(reach, part.shape, shape, strict=True):
+            first = int(along.start > 0)
+            last = size - int(along.start + size < whole)
+            inner.append(slice(first, last))
+            there.append(slice(along.start + first, along.start + last))
+        folds[tuple(there)] |= part[tuple(inner)]
+    return folds
+
+
+def _windows(folds: Bool[Tensor, "i j k"]) -> Iterator[Box]:
     """Give a box with room around it for every block of the grid that holds a fold."""
     for block in np.unique(folds.nonzero().cpu().numpy() // _BLOCK, axis=0):
         i, j, k = (slice(max(0, at * _BLOCK - _MARGIN), (at + 1) * _BLOCK + _MARGIN) for at in block)

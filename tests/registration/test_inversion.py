@@ -68,6 +68,26 @@ def test_a_fold_is_taken_out_and_only_its_surroundings_change(where: tuple[int, 
     assert np.abs(changed - np.array(where)).max() <= 8
 
 
+@pytest.mark.parametrize(
+    "window",
+    [
+        (slice(4, 8), slice(3, 9), slice(5, 9)),
+        (slice(0, 30), slice(0, 6), slice(10, 40)),
+        (slice(1, 13), slice(2, 15), slice(11, 16)),
+    ],
+    ids=["inside", "beyond the grid", "close to its border"],
+)
+def test_folds_are_seen_in_and_around_a_part_as_in_the_whole(window: tuple[slice, slice, slice]) -> None:
+    field = torch.from_numpy(np.random.default_rng(5).normal(0, 0.45, (3, 14, 15, 16)).astype(np.float32))
+    whole = kernels.smallest_jacobian(field) <= 0.01
+    around = torch.zeros_like(whole)
+    around[tuple(slice(max(0, along.start - 1), along.stop + 1) for along in window)] = True
+    found = inversion._folded_near(field, [window])  # folds seldom spread
+    assert 0.1 < whole.float().mean() < 0.9
+    assert (whole & around & ~found).sum() == 0
+    assert (found & ~whole).sum() == 0
+
+
 def test_a_brain_turned_inside_out_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inversion, "_ROUNDS", 2)
     monkeypatch.setattr(inversion, "_ATTEMPTS", 4)
