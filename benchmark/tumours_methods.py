@@ -44,7 +44,7 @@ class Method:
     choices
         Of our run settings; None for other programs.
     predicts_only
-        Whether the general model's word is taken as it is: no update follows.
+        Whether the general model's word is taken as it is: no update follows, and no lesion is levelled.
     family, options
         Of another program and what its driver reads.
     """
@@ -149,7 +149,7 @@ def _align(
     settings = run.registration
     if method.predicts_only:
         stages = tuple(replace(stage, iterations=0) for stage in settings.stages)
-        settings = replace(settings, stages=stages)
+        settings = replace(settings, stages=stages, lesion_weight=0.0)
     alignment = align_deformable(
         fixed.labels, guided.labels, affine, settings, images=images, device=run.device
     )

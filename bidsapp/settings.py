@@ -110,7 +110,8 @@ class RegistrationSettings:
     volume_weight
         Of the variance of the log Jacobian determinant within each structure.
     lesion_weight
-        Of the squared log Jacobian of masked lesions against the growth of their ring.
+        Of the squared log Jacobian of lesions against the growth of their ring; with 0 they are not levelled
+        with it at the end either.
     squaring_steps
         N of scaling and squaring.
     field_mm

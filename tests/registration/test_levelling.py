@@ -137,29 +137,34 @@ def test_a_mask_that_fills_its_grid_is_survived(fixed, shape):
     torch.testing.assert_close(level_lesions(velocity, flow, covered), velocity)
 
 
-def test_over_fitting_ends_level_but_for_the_objective_of_the_paper(fixed):
-    place = (-14.0, 6.0, 8.0)
-    brains = brains_with(fixed, [(place, 2.0)])
-    settings = {
-        objective: RegistrationSettings(
-            stages=(Stage(grid_mm=4.0, labels_mm=2.0, smoothing_mm=4.0, step_mm=0.5, iterations=6),),
-            objective=objective,
-            field_mm=2.0,
-        )
-        for objective in ("overlap", "paper")
-    }
-    start = TURNED.copy()
+def test_over_fitting_ends_level_if_the_weight_of_lesions_says_so(fixed):
+    brains = brains_with(fixed, [((-14.0, 6.0, 8.0), 2.0)])
+    images, start = brains.images, TURNED.copy()
+    assert images is not None
+    assert images.lesions is not None
     start[:3, 3] += (1.5, -2.0, 1.0)
-    moving = Volume(brains.padded.data, brains.padded.space)
-    assert brains.images is not None
-    images = brains.images
-    none = Intensities(images.fixed, images.moving, None)
-    found = {
-        name: align_deformable(fixed, moving, start, chosen, images=images)
-        for name, chosen in settings.items()
-    }
+    stages = (Stage(grid_mm=4.0, labels_mm=2.0, smoothing_mm=4.0, step_mm=0.5, iterations=6),)
     lesions = find_lesions(Volume(images.lesions.data.astype(np.uint8), images.lesions.space), "binary")
-    ratio = jacobian_ratio(lesions[0], lesions, images.lesions.space, found["overlap"], brains.padded)
-    assert ratio == pytest.approx(1, abs=0.02)
-    unaware = align_deformable(fixed, moving, start, settings["paper"], images=none)
-    np.testing.assert_array_equal(found["paper"].displacement, unaware.displacement)
+
+    def ratio(lesion_weight: float) -> float:
+        settings = RegistrationSettings(stages=stages, lesion_weight=lesion_weight, field_mm=2.0)
+        found = align_deformable(fixed, brains.padded, start, settings, images=images)
+        return jacobian_ratio(lesions[0], lesions, images.lesions.space, found, brains.padded)
+
+    assert ratio(5.0) == pytest.approx(1, abs=0.01)
+    assert abs(ratio(0.0) - 1) > 0.02
+
+
+def test_the_objective_of_the_paper_knows_no_lesions(fixed):
+    brains = brains_with(fixed, [((-14.0, 6.0, 8.0), 2.0)])
+    assert brains.images is not None
+    settings = RegistrationSettings(
+        stages=(Stage(grid_mm=4.0, labels_mm=2.0, smoothing_mm=4.0, step_mm=0.5, iterations=4),),
+        objective="paper",
+        field_mm=2.0,
+    )
+    found = [
+        align_deformable(fixed, brains.padded, TURNED, settings, images=images).displacement
+        for images in (brains.images, Intensities(fixed, brains.images.moving, None))
+    ]
+    np.testing.assert_array_equal(*found)
