@@ -245,6 +245,7 @@ def tell_story(
         "parameterisation": chosen.parameterisation,
         "lesion_handling": guided.handling,
         "suspected_ml": guided.suspected_ml,
+        "levels_lesions": chosen.objective == "overlap" and chosen.lesion_weight > 0,
         "device": job.settings.device,
     }
     provenance = {

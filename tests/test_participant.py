@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bidsapp.atlas.builtin import load_builtin
 from bidsapp.bids.find import SubjectFiles
 from bidsapp.bids.load import LoadedSubject
 from bidsapp.errors import DataError
@@ -23,6 +24,7 @@ from bidsapp.participant import (
     healthy_brain,
     process_participant,
     repeated,
+    tell_story,
     warp,
 )
 from bidsapp.settings import RunSettings, Selection
@@ -151,6 +153,14 @@ def test_a_sidecar_tells_by_which_mask_or_how_much_was_suspected(wanted: str, to
 def test_a_sidecar_says_so_if_nothing_was_suspected():
     guided = guide(subject(None).labels, None, "auto")
     assert _lesion_handling(job(), guided) == {"Method": "volume", "SuspectedVolumeMl": 0.0}
+
+
+@pytest.mark.parametrize(("objective", "levels"), [("overlap", True), ("paper", False)])
+def test_a_story_tells_whether_lesions_were_levelled(objective: str, levels: bool):
+    run = job()
+    run = replace(run, settings=replace(run.settings, objective=objective))
+    told = tell_story(run, guide(subject(None).labels, None, "auto"), load_builtin(), 7, 8.0)
+    assert told.methods["levels_lesions"] is levels
 
 
 def test_the_page_tells_how_much_was_suspected_if_the_run_has_told():

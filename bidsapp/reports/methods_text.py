@@ -94,7 +94,8 @@ def participant_methods(methods: Mapping[str, object], *, has_lesion: bool) -> M
         ``compares_images``, True if it is not, whether the T1-weighted images had a say;
         ``parameterisation``, "field" if it is not, what was moved;
         ``lesion_handling``, "mask" if it is not, what kept lesions as large as they are, and ``suspected_ml``
-        how much was taken for lesions without a mask.
+        how much was taken for lesions without a mask; ``levels_lesions``, False if it is not (results of
+        earlier versions), whether the last touch was theirs.
     has_lesion
         Whether there was a lesion mask.
     """
@@ -175,11 +176,15 @@ def _spared(methods: Mapping[str, object]) -> str:
         if methods.get("parameterisation", "field") == "field"
         else ""
     )
+    levelled = (
+        " Last, a divergence was added to the velocity in each lesion with which its mean growth is that of "
+        "the 10 mm of brain around it."
+        if methods.get("levels_lesions", False)
+        else ""
+    )
     return (
         f" The labels of lesions were compared with nothing. {moved}A further term tied their growth to that "
-        "of the tissue within 10 to 16 mm, the farther the larger the lesion. Last, a "
-        "divergence was added to the velocity in each lesion with which its mean growth is that of the 10 mm "
-        "of brain around it."
+        f"of the tissue within 10 to 16 mm, the farther the larger the lesion.{levelled}"
     )
 
 

@@ -9,6 +9,7 @@ import torch
 from bidsapp.lesions.off_structure import POLICIES
 from bidsapp.registration.lesion_cells import FARTHEST_RING_MM, RING_MM
 from bidsapp.registration.lesion_continuation import HEM_MM
+from bidsapp.registration.lesion_levelling import RING_MM as LEVELLED_WITH_MM
 from bidsapp.registration.losses.similarity import label_dissimilarity
 from bidsapp.reports.methods_text import MethodsText, group_methods, participant_methods
 
@@ -85,10 +86,19 @@ def test_methods_tell_how_much_was_taken_for_lesions_without_a_mask(objective, i
     text = participant_methods(told, has_lesion=False).markdown
     assert "No lesion mask steered the alignment; bodies unlike their label, 123 ml together" in text
     assert ("tied their growth" in text) == is_tied
-    assert ("Last, a divergence was added" in text) == is_tied
     none = participant_methods(told | {"suspected_ml": 0.0}, has_lesion=False).markdown
     assert "no body unlike its label was found" in none
     assert "taken for lesions" not in none
+
+
+def test_methods_tell_that_lesions_were_levelled_only_of_results_that_say_so():
+    sentence = f"its mean growth is that of the {LEVELLED_WITH_MM:g} mm of brain around it"
+    told = NEEDED | {"levels_lesions": True}
+    assert sentence in participant_methods(told, has_lesion=True).markdown
+    assert sentence not in participant_methods(told, has_lesion=False).markdown
+    assert sentence not in participant_methods(told | {"lesion_handling": "none"}, has_lesion=True).markdown
+    assert sentence not in participant_methods(NEEDED, has_lesion=True).markdown
+    assert sentence not in participant_methods(NEEDED | {"levels_lesions": False}, has_lesion=True).markdown
 
 
 @pytest.mark.parametrize("handling", ["mask", "none"])
