@@ -9,7 +9,6 @@ from jaxtyping import Bool, Float, Float32, Float64, Int64
 from scipy.ndimage import (
     distance_transform_edt,
     find_objects,
-    generate_binary_structure,
     label,
     map_coordinates,
 )
@@ -24,7 +23,7 @@ from bidsapp.geometry.velocity import exponentiate_voxels
 from bidsapp.images.volume import Volume
 from bidsapp.registration.flow import Flow
 from bidsapp.registration.grids import labels_at, lay
-from bidsapp.registration.lesion_places import spline_weights
+from bidsapp.registration.lesion_places import TOUCHING, spline_weights
 from bidsapp.registration.preparation import Brains
 
 RING_MM = 10.0
@@ -40,7 +39,6 @@ _MOST_GROWTH = 1.0
 _STRETCHED = 1.6
 """How many times longer the ring is taken to be in the atlas, at most."""
 _LEAST = 0.01
-_TOUCHING = generate_binary_structure(3, 3)
 
 
 @dataclass(frozen=True)
@@ -133,7 +131,7 @@ def level_lesions(velocity: Float[Tensor, "3 i j k"], flow: Flow, brains: Brains
 def _find_sites(mask: Volume, start: Float64[np.ndarray, "4 4"], grid: Space) -> list[_Site]:
     """Tell lesions apart (26 neighbours), and measure how far the voxels around each are from it."""
     laid = lay(mask, start).space
-    pieces, _ = label(mask.data != 0, structure=_TOUCHING)
+    pieces, _ = label(mask.data != 0, structure=TOUCHING)
     margin = np.ceil(RING_MM / np.array(mask.space.voxel_sizes_mm)).astype(int)
     sites = []
     for number, box in enumerate(find_objects(pieces), start=1):

@@ -15,7 +15,8 @@ from bidsapp.geometry.space import Space
 from bidsapp.images.box import box_around
 from bidsapp.images.volume import Volume
 
-_TOUCHING = generate_binary_structure(3, 3)
+TOUCHING = generate_binary_structure(3, 3)
+"""Voxels that share a corner belong to one lesion."""
 
 
 @cache
@@ -92,5 +93,5 @@ def _numbered(mask: Volume) -> tuple[Int32[np.ndarray, "a b c"], Float64[np.ndar
     """Give every lesion a number from 1, in a box around all of them, and that box's first voxel."""
     flags = mask.data != 0
     box = box_around(flags, (1, 1, 1))
-    pieces, _ = label(flags[box], structure=_TOUCHING)
+    pieces, _ = label(flags[box], structure=TOUCHING)
     return pieces, np.array([float(along.start) for along in box])
