@@ -245,7 +245,7 @@ def tell_story(
         "parameterisation": chosen.parameterisation,
         "lesion_handling": guided.handling,
         "suspected_ml": guided.suspected_ml,
-        "levels_lesions": chosen.objective == "overlap" and chosen.lesion_weight > 0,
+        "levels_lesions": chosen.levels_lesions,
         "device": job.settings.device,
     }
     provenance = {

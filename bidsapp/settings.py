@@ -139,6 +139,11 @@ class RegistrationSettings:
     initial_model: Path | None = None
     random_seed: int = 0
 
+    @property
+    def levels_lesions(self) -> bool:
+        """Whether lesions are levelled with the tissue around them at the end."""
+        return self.objective == "overlap" and self.lesion_weight > 0
+
     @classmethod
     def preset(cls, name: str) -> "RegistrationSettings":
         """Give a point of the measured frontier of overlap against time: fast, default or best.

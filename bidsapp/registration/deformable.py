@@ -106,7 +106,7 @@ def align_deformable(  # noqa: PLR0913 - two brains, where they lie, how and whe
 
         velocity = found.improve(velocity, grid, objective, stage, report)
     kept = Flow(grid, box.space.with_spacing(settings.field_mm), settings.squaring_steps, device)
-    if settings.objective == "overlap" and settings.lesion_weight > 0:
+    if settings.levels_lesions:
         velocity = level_lesions(velocity, kept, brains)
     return _both_directions(velocity, kept, start)
 

@@ -6,12 +6,7 @@ from functools import cache
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Float64, Int64
-from scipy.ndimage import (
-    distance_transform_edt,
-    find_objects,
-    label,
-    map_coordinates,
-)
+from scipy.ndimage import distance_transform_edt, find_objects, label, map_coordinates
 from scipy.signal import fftconvolve
 from torch import Tensor
 

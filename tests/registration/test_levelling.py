@@ -8,6 +8,7 @@ from bidsapp.geometry.space import Space
 from bidsapp.images.alignment import Alignment
 from bidsapp.images.volume import Volume
 from bidsapp.lesions.instances import find_lesions
+from bidsapp.lesions import preservation
 from bidsapp.lesions.preservation import jacobian_ratio
 from bidsapp.registration.deformable import align_deformable
 from bidsapp.registration.flow import Flow
@@ -63,6 +64,10 @@ def ratios(brains: Brains, flow: Flow, velocity: torch.Tensor) -> list[float]:
     assert mask is not None
     lesions = find_lesions(Volume(mask.data.astype(np.uint8), mask.space), "binary")
     return [jacobian_ratio(lesion, lesions, mask.space, alignment, brains.padded) for lesion in lesions]
+
+
+def test_lesions_are_levelled_with_the_ring_that_reports_look_at():
+    assert RING_MM == preservation.RING_MM
 
 
 @pytest.mark.parametrize("strength", [0.12, -0.2])
