@@ -7,8 +7,8 @@ import torch
 from bidsapp.geometry.space import Space
 from bidsapp.images.alignment import Alignment
 from bidsapp.images.volume import Volume
-from bidsapp.lesions.instances import find_lesions
 from bidsapp.lesions import preservation
+from bidsapp.lesions.instances import find_lesions
 from bidsapp.lesions.preservation import jacobian_ratio
 from bidsapp.registration.deformable import align_deformable
 from bidsapp.registration.flow import Flow
