@@ -7,17 +7,12 @@ from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Bool, Float64
-from scipy.ndimage import (
-    distance_transform_edt,
-    find_objects,
-    generate_binary_structure,
-    label,
-)
+from scipy.ndimage import find_objects, generate_binary_structure, label
 
 from bidsapp.atlas.seganat import structures
 from bidsapp.geometry.space import Space
 from bidsapp.images.box import box_around
-from bidsapp.images.neighbours import all_along_axes, any_in_box
+from bidsapp.images.neighbours import all_along_axes, any_in_ball, any_in_box
 from bidsapp.images.regrid import on_grid
 from bidsapp.images.volume import Volume
 from bidsapp.lesions.light import find_light
@@ -161,12 +156,12 @@ def _grown(flags: Bool[np.ndarray, "i j k"], mm: float, sizes: tuple[float, ...]
     grown = np.zeros_like(flags)
     if flags.any():
         box = _box_within(flags, mm, sizes)
-        grown[box] = distance_transform_edt(~flags[box], sampling=sizes) <= mm
+        grown[box] = any_in_ball(flags[box], mm, sizes)
     return grown
 
 
 def _shrunk(flags: Bool[np.ndarray, "i j k"], mm: float, sizes: tuple[float, ...]) -> np.ndarray:
-    return np.asarray(distance_transform_edt(np.pad(flags, 1), sampling=sizes)[1:-1, 1:-1, 1:-1] > mm)
+    return ~any_in_ball(~np.pad(flags, 1), mm, sizes)[1:-1, 1:-1, 1:-1]
 
 
 def _opened(flags: Bool[np.ndarray, "i j k"], mm: float, sizes: tuple[float, ...]) -> np.ndarray:
