@@ -55,8 +55,8 @@ def any_in_ball(
 ) -> Bool[np.ndarray, "i j k"]:
     """Flag voxels whose centre lies at most so far from that of a flagged one: dilation by a ball.
 
-    Squared distances are the smallest sums of squared steps along i, j and k, so they are found one axis after
-    the other; only steps within reach are tried, which is quick where the reach is a few voxels.
+    Squared distances are the smallest sums of squared steps along i, j and k, so they are found one axis
+    after the other; only steps within reach are tried, which is quick where the reach is a few voxels.
 
     Parameters
     ----------

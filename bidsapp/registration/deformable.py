@@ -88,7 +88,7 @@ def align_deformable(  # noqa: PLR0913 - two brains, where they lie, how and whe
     doi:10.48550/arXiv.2602.12933
     """
     box = crop_to_labels(fixed, settings.margin_mm)
-    brains = Brains(box, pad(moving), start, images)
+    brains = Brains(box, pad(moving), start, images, device)
     found = choose_parameterisation(settings, brains, device)
     grid = box.space.with_spacing(found.stages[0].grid_mm)
     velocity = found.first_velocity(grid)

@@ -12,9 +12,8 @@ from torch import Tensor
 from bidsapp.geometry import kernels
 from bidsapp.geometry.space import Space
 from bidsapp.images.box import box_around
-from bidsapp.images.regrid import on_grid
 from bidsapp.images.volume import Volume
-from bidsapp.registration.grids import coarsen, lay, place, thinned
+from bidsapp.registration.grids import coarsen, place, thinned
 
 RADIUS = 2
 """Boxes of the local correlation have 5 voxels along each axis."""
@@ -79,91 +78,97 @@ class ImagePair:
         return kernels.local_correlation(self.fixed, warped, self.counted, RADIUS)
 
 
-def pair_images(
-    images: Intensities,
-    box: Volume,
-    spacing_mm: float,
-    affine: Float64[np.ndarray, "4 4"],
-    found: tuple[Float[Tensor, "3 i j k"], Space],
-) -> ImagePair:
-    """Bring two images to about the same spacing and note which voxels may be compared.
+@dataclass(frozen=True)
+class ImageLevel:
+    """Both images at about one spacing and where they count; each is made once, and only if it is asked for.
 
     Parameters
     ----------
     images
         The template and the scan.
-    box
-        The fixed labels, cut to the brain; images count where they are labelled, and within 3 mm.
-    spacing_mm
-        Both images are blurred to it and thinned out.
+    labels
+        The fixed labels, cut to the brain, and the moving ones after the affine step, on one box of the
+        template's grid: images count where they are labelled, and within 3 mm.
     affine
         Fixed world to moving world, millimetres.
-    found
-        Displacement so far (voxels) and its grid: fixed voxels that it sends into a lesion do not count.
-    """
-    displacement, grid = found
-    device = displacement.device
-    fixed = thin_out(_cut(images.fixed, box.space), spacing_mm)
-    moving = thin_out(images.moving, spacing_mm)
-    to_grid, maps = place(fixed.space, moving.space, affine, grid, device)
-    counted = torch.from_numpy(_close_to(coarsen(box, spacing_mm))).to(device)
-    if images.lesions is not None:
-        near = torch.from_numpy(images.close_to_lesions).to(device)
-        maps_to_mask = place(fixed.space, images.lesions.space, affine, grid, device)[1]
-        covered = kernels.sample_image(displacement, to_grid, near, maps_to_mask, fixed.space.shape)
-        counted = counted & (covered < _TOUCHED)
-    fixed_image, moving_image = (torch.from_numpy(image.data).to(device) for image in (fixed, moving))
-    return ImagePair(to_grid, fixed_image, moving_image, maps, counted)
-
-
-def pair_images_back(
-    images: Intensities,
-    laid: Volume,
-    spacing_mm: float,
-    affine: Float64[np.ndarray, "4 4"],
-    onto: tuple[Space, torch.device | str],
-) -> ImagePair:
-    """Do the same looking from the scan, after the affine step, at the template.
-
-    Parameters
-    ----------
-    images
-        The template and the scan.
-    laid
-        The moving labels after the affine step, on a box of the template's grid; images count where they are
-        labelled, and within 3 mm, but not close to lesions.
     spacing_mm
         Both images are blurred to it and thinned out.
-    affine
-        Fixed world to moving world, millimetres.
-    onto
-        Grid of the displacement, and where torch computes.
+    device
+        Where torch computes.
     """
-    grid, device = onto
-    template = thin_out(_cut(images.fixed, laid.space), spacing_mm)
-    scan = on_grid(lay(thin_out(images.moving, spacing_mm), affine), template.space, "linear")
-    counted = _close_to(coarsen(laid, spacing_mm))
-    if images.lesions is not None:
-        near = lay(Volume(images.close_to_lesions, images.lesions.space), affine)
-        counted &= on_grid(near, template.space, "linear").data < _TOUCHED
-    to_grid, maps = place(template.space, template.space, np.eye(4), grid, device)
-    seen, met, compared = (torch.from_numpy(data).to(device) for data in (scan.data, template.data, counted))
-    return ImagePair(to_grid, seen, met, maps, compared)
+
+    images: Intensities
+    labels: tuple[Volume, Volume]
+    affine: Float64[np.ndarray, "4 4"]
+    spacing_mm: float
+    device: str
+
+    def from_atlas(self, found: tuple[Float[Tensor, "3 i j k"], Space]) -> ImagePair:
+        """Look from the template at the scan.
+
+        Parameters
+        ----------
+        found
+            Displacement so far (voxels) and its grid: voxels that it sends close to a lesion do not count.
+        """
+        (template, here), (scan, there) = self._template, self._scan
+        to_grid, maps = place(here, there, self.affine, found[1], self.device)
+        return ImagePair(to_grid, template, scan, maps, self._brains[0] & self._is_healthy(*found))
+
+    def from_patient(self, grid: Space) -> ImagePair:
+        """Look from the scan, after the affine step, at the template.
+
+        Parameters
+        ----------
+        grid
+            Of the displacement.
+        """
+        (template, here), (scan, there) = self._template, self._scan
+        still = torch.zeros((3, *grid.shape), device=self.device)
+        to_grid, maps = place(here, there, self.affine, grid, self.device)
+        seen = kernels.sample_image(still, to_grid, scan, maps, here.shape)
+        _, maps = place(here, here, np.eye(4), grid, self.device)
+        return ImagePair(to_grid, seen, template, maps, self._brains[1] & self._is_healthy(still, grid))
+
+    def _is_healthy(self, displacement: Float[Tensor, "3 i j k"], grid: Space) -> Bool[Tensor, "fi fj fk"]:
+        """Flag voxels of the template that land well away from lesions."""
+        here, lesions = self._template[1], self.images.lesions
+        if lesions is None:
+            return torch.ones(here.shape, dtype=torch.bool, device=self.device)
+        near = torch.from_numpy(self.images.close_to_lesions).to(self.device)
+        to_grid, maps = place(here, lesions.space, self.affine, grid, self.device)
+        return kernels.sample_image(displacement, to_grid, near, maps, here.shape) < _TOUCHED
+
+    @cached_property
+    def _template(self) -> tuple[Float[Tensor, "fi fj fk"], Space]:
+        return thin_out(_cut(self.images.fixed, self.labels[0].space), self.spacing_mm, self.device)
+
+    @cached_property
+    def _scan(self) -> tuple[Float[Tensor, "mi mj mk"], Space]:
+        return thin_out(self.images.moving, self.spacing_mm, self.device)
+
+    @cached_property
+    def _brains(self) -> tuple[Bool[Tensor, "fi fj fk"], Bool[Tensor, "fi fj fk"]]:
+        fixed, laid = (
+            torch.from_numpy(_close_to(coarsen(labels, self.spacing_mm))).to(self.device)
+            for labels in self.labels
+        )
+        return fixed, laid
 
 
-def thin_out(image: Volume, spacing_mm: float) -> Volume:
-    """Blur an image so that `spacing_mm` can hold it, then keep every n-th voxel along each axis.
-
-    One axis after the other, so that the second and third are blurred only where they are kept.
-    """
+def thin_out(
+    image: Volume, spacing_mm: float, device: torch.device | str
+) -> tuple[Float[Tensor, "i j k"], Space]:
+    """Blur an image so that `spacing_mm` can hold it, keep every n-th voxel along each axis, give both."""
     kept, space = thinned(image.space, spacing_mm)
-    data = image.data.astype(np.float32)
-    for axis, size_mm in enumerate(image.space.voxel_sizes_mm):
-        factor = max(1, round(spacing_mm / size_mm))
-        if factor > 1:
-            data = gaussian_filter1d(data, 0.5 * (factor - 1), axis=axis)
-        data = data[(slice(None),) * axis + (kept[axis],)]
-    return Volume(np.ascontiguousarray(data), space)
+    weights = []
+    for size, size_mm, along in zip(image.space.shape, image.space.voxel_sizes_mm, kept, strict=True):
+        factor, every = max(1, round(spacing_mm / size_mm)), np.eye(size)
+        blurred = gaussian_filter1d(every, 0.5 * (factor - 1), axis=0) if factor > 1 else every
+        weights.append(torch.from_numpy(blurred[along]).float().to(device))
+    data = torch.from_numpy(image.data.astype(np.float32)).to(device)
+    i, j, k = weights
+    return kernels.separable(data[None], (i, j, k))[0], space
 
 
 def _close_to(labels: Volume) -> Bool[np.ndarray, "i j k"]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from bidsapp.geometry import kernels
 from bidsapp.geometry.space import Space
 from bidsapp.images.volume import Volume
-from bidsapp.registration.grids import cell_middles, labels_at
+from bidsapp.registration.grids import cell_grid, cell_middles, labels_along
 from bidsapp.registration.lesion_places import landed, lesion_radii_mm, nearest_lesion, spline_weights
 from bidsapp.registration.losses.lesion_growth import strayed_lesions
 
@@ -89,7 +89,7 @@ def find_lesion_cells(
     cells = tuple(size - 1 for size in grid.shape)
     middles = cell_middles(grid)
     reach = REACH_CELLS * max(grid.voxel_sizes_mm)
-    is_brain = labels_at(box, middles, grid) > 0
+    is_brain = labels_along(box, cell_grid(grid)).reshape(-1) > 0
     ring_mm = np.minimum(RING_MM + RING_PER_RADIUS * lesion_radii_mm(mask), FARTHEST_RING_MM)
     farthest_mm = np.where(is_brain, FARTHEST_RING_MM + reach, np.nextafter(reach, np.inf))
     nearest, distance = nearest_lesion(mask, landed(middles, affine, found), farthest_mm)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bidsapp.geometry.space import Space
 from bidsapp.images.volume import Volume
-from bidsapp.registration.grids import grid_points, labels_at
+from bidsapp.registration.grids import grid_points, labels_along
 from bidsapp.registration.lesion_places import landed, nearest_lesion
 
 HEM_MM = 3.0
@@ -115,7 +115,7 @@ def continue_into_lesions(
     points = grid_points(grid)
     farthest_mm = np.full(len(points), farthest)
     nearest, distance = nearest_lesion(mask, landed(points, affine, found), farthest_mm)
-    is_brain = labels_at(box, points, grid) > 0
+    is_brain = labels_along(box, grid).reshape(-1) > 0
     hems = []
     for number in range(1, int(nearest.max(initial=0)) + 1):
         inside = np.flatnonzero((nearest == number) & (distance <= reach))

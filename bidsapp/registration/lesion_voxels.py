@@ -11,9 +11,8 @@ from bidsapp.geometry import kernels
 from bidsapp.geometry.resample import sample_at
 from bidsapp.geometry.space import Space
 from bidsapp.images.box import box_around
-from bidsapp.images.regrid import on_grid
 from bidsapp.images.volume import Volume
-from bidsapp.registration.grids import LabelPair, lay
+from bidsapp.registration.grids import LabelPair, lay_on
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class LesionVoxels:
         return replace(pair, fixed=pair.fixed.masked_fill(covered >= 0.5, kernels.LEFT_OUT))
 
 
-def leave_out_lesions(laid: Volume, mask: Volume, affine: Float64[np.ndarray, "4 4"]) -> Volume:
+def leave_out_lesions(laid: Volume, mask: Volume, affine: Float64[np.ndarray, "4 4"], device: str) -> Volume:
     """Leave lesions out of the moving labels as the affine step lays them on a fixed grid.
 
     Parameters
@@ -54,8 +53,11 @@ def leave_out_lesions(laid: Volume, mask: Volume, affine: Float64[np.ndarray, "4
         Lesions (not 0) on the native grid.
     affine
         Fixed world to moving world, millimetres.
+    device
+        Where torch computes.
     """
-    covered = on_grid(lay(mask, affine), laid.space).data != 0
+    flags = Volume(mask.data != 0, mask.space)
+    covered = lay_on(flags, affine, laid.space, device).data != 0
     return Volume(np.where(covered, np.uint8(kernels.LEFT_OUT), laid.data), laid.space)
 
 

@@ -3,15 +3,12 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import torch
 from jaxtyping import Float, Float64, UInt8
 from torch import Tensor
 
 from bidsapp.geometry import kernels
-from bidsapp.geometry.space import Space
-from bidsapp.images.volume import Volume
 from bidsapp.registration.flow import Flow
-from bidsapp.registration.grids import N_LABELS, LabelPair, cell_middles, labels_at
+from bidsapp.registration.grids import N_LABELS, LabelPair
 from bidsapp.registration.intensities import ImagePair
 from bidsapp.registration.lesion_cells import LesionCells
 from bidsapp.registration.lesion_continuation import Continuation
@@ -109,9 +106,3 @@ class Objective:
         slope = mean_squared_gradient(velocity)
         bend = mean_squared_curvature(velocity, self.flow.grid.voxel_sizes_mm[0])
         return self.settings.smoothness_weight * slope + self.settings.curvature_weight * bend
-
-
-def label_cells(labels: Volume, grid: Space, device: torch.device | str) -> UInt8[Tensor, "ci cj ck"]:
-    """Read the label in the middle of each cell between eight grid points."""
-    cells = tuple(size - 1 for size in grid.shape)
-    return torch.from_numpy(labels_at(labels, cell_middles(grid), grid).reshape(cells)).to(device)

@@ -1,23 +1,22 @@
 """What one stage of the over-fitting lowers, made ready from everything that is known about both brains."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, UInt8
 from torch import Tensor
 
 from bidsapp.errors import UsageError
-from bidsapp.images.regrid import on_grid
 from bidsapp.images.volume import Volume
 from bidsapp.registration.flow import Flow
-from bidsapp.registration.grids import coarsen, lay, leave_out_far, pair_labels
-from bidsapp.registration.intensities import Intensities, pair_images, pair_images_back
+from bidsapp.registration.grids import cell_grid, coarsen, labels_along, lay_on, leave_out_far, pair_labels
+from bidsapp.registration.intensities import ImageLevel, Intensities
 from bidsapp.registration.lesion_cells import find_lesion_cells
 from bidsapp.registration.lesion_continuation import Continuation, continue_into_lesions
 from bidsapp.registration.lesion_voxels import find_lesion_voxels, leave_out_lesions
-from bidsapp.registration.objective import Objective, Side, label_cells
+from bidsapp.registration.objective import Objective, Side
 from bidsapp.registration.paper import PaperObjective, paper_objective
 from bidsapp.settings import RegistrationSettings, Stage
 
@@ -36,12 +35,16 @@ class Brains:
         Affine from the fixed to the moving world, millimetres.
     images
         Template and scan, and the lesions; None where labels are all there is.
+    device
+        Where torch computes.
     """
 
     box: Volume
     padded: Volume
     start: Float64[np.ndarray, "4 4"]
     images: Intensities | None
+    device: str = "cpu"
+    _levels: dict[float, ImageLevel] = field(default_factory=dict, init=False)
 
     @cached_property
     def compared(self) -> Volume:
@@ -51,19 +54,27 @@ class Brains:
     @cached_property
     def laid(self) -> Volume:
         """The moving labels on the grid of the box, after the affine step."""
-        return on_grid(lay(self.padded, self.start), self.box.space)
+        return lay_on(self.padded, self.start, self.box.space, self.device)
 
     @cached_property
     def laid_compared(self) -> Volume:
         """The same without the background far from the brain, and without lesions."""
         far = leave_out_far(self.laid)
-        return far if self.lesions is None else leave_out_lesions(far, self.lesions, self.start)
+        if self.lesions is None:
+            return far
+        return leave_out_lesions(far, self.lesions, self.start, self.device)
 
     @property
     def lesions(self) -> Volume | None:
         """The native mask; None if it is empty or unknown."""
         mask = None if self.images is None else self.images.lesions
         return mask if mask is not None and mask.data.any() else None
+
+    def level(self, images: Intensities, spacing_mm: float) -> ImageLevel:
+        """Give both images at one spacing; stages that ask for the same one share it."""
+        labels = self.box, self.laid
+        level = ImageLevel(images, labels, self.start, spacing_mm, self.device)
+        return self._levels.setdefault(spacing_mm, level)
 
     def shown(self, sees: str) -> tuple[Volume, Volume]:
         """Give a network what it sees of both brains.
@@ -130,15 +141,14 @@ def _from_atlas(brains: Brains, flow: Flow, velocity: Float[Tensor, "3 i j k"], 
     labels = coarsen(brains.compared, stage.labels_mm), coarsen(brains.padded, stage.labels_mm)
     side = Side(
         pair_labels(*labels, brains.start, flow.fine, flow.device),
-        label_cells(brains.box, flow.grid, flow.device),
+        _label_cells(brains.box, flow),
     )
     images = brains.images
     if images is None:
         return side
     found = flow(velocity)[0], flow.grid
     if stage.image_weight > 0:
-        seen = pair_images(images, brains.box, stage.images_mm, brains.start, found)
-        side = replace(side, images=seen)
+        side = replace(side, images=brains.level(images, stage.images_mm).from_atlas(found))
     if brains.lesions is not None:
         side = replace(
             side,
@@ -153,15 +163,19 @@ def _from_patient(brains: Brains, flow: Flow, stage: Stage) -> Side:
     labels = coarsen(brains.laid_compared, stage.labels_mm), coarsen(brains.box, stage.labels_mm)
     side = Side(
         pair_labels(*labels, np.eye(4), flow.fine, flow.device),
-        label_cells(brains.laid, flow.grid, flow.device),
+        _label_cells(brains.laid, flow),
     )
     images = brains.images
     if images is None:
         return side
     if stage.image_weight > 0:
-        seen = pair_images_back(images, brains.laid, stage.images_mm, brains.start, (flow.grid, flow.device))
-        side = replace(side, images=seen)
+        side = replace(side, images=brains.level(images, stage.images_mm).from_patient(flow.grid))
     if brains.lesions is not None:
         still = torch.zeros((3, *flow.grid.shape), device=flow.device), flow.grid
         side = replace(side, lesions=find_lesion_cells(brains.lesions, brains.laid, brains.start, still))
     return side
+
+
+def _label_cells(labels: Volume, flow: Flow) -> UInt8[Tensor, "ci cj ck"]:
+    """Read the label in the middle of each cell between eight points of the velocity's grid."""
+    return torch.from_numpy(labels_along(labels, cell_grid(flow.grid))).to(flow.device)

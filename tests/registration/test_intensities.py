@@ -8,7 +8,7 @@ from bidsapp.images.alignment import Alignment
 from bidsapp.images.volume import Volume
 from bidsapp.registration.deformable import Convergence, align_deformable
 from bidsapp.registration.grids import crop_to_labels
-from bidsapp.registration.intensities import ImagePair, Intensities, pair_images, thin_out
+from bidsapp.registration.intensities import ImageLevel, ImagePair, Intensities, thin_out
 from bidsapp.settings import RegistrationSettings, Stage
 from tests.registration.conftest import FIXED, phantom, scanner
 
@@ -38,7 +38,8 @@ def pair(
     still = torch.tensor(moved_mm, dtype=torch.float32).reshape(3, 1, 1, 1) / 4.0 + torch.zeros(
         (3, *grid.shape)
     )
-    return pair_images(images, box, 2.0, affine, (still, grid)), still, box
+    level = ImageLevel(images, (box, box), affine, 2.0, "cpu")
+    return level.from_atlas((still, grid)), still, box
 
 
 def fixed_texture() -> Volume:
@@ -130,11 +131,11 @@ def test_holes_in_the_labelled_brain_count_and_the_air_around_it_does_not(fixed:
 
 def test_thinning_blurs_first_so_that_a_checkerboard_becomes_grey() -> None:
     board = (np.indices(FIXED.shape).sum(axis=0) % 2).astype(np.float32)
-    thin = thin_out(Volume(board, FIXED), 6.0)
-    assert thin.space.voxel_sizes_mm == pytest.approx((6.0, 6.0, 6.0))
-    np.testing.assert_allclose(thin.data[1:-1, 1:-1, 1:-1], 0.5, atol=0.02)
-    kept = thin_out(Volume(board, FIXED), 2.0)
-    np.testing.assert_array_equal(kept.data, board)
+    thin, space = thin_out(Volume(board, FIXED), 6.0, "cpu")
+    assert space.voxel_sizes_mm == pytest.approx((6.0, 6.0, 6.0))
+    np.testing.assert_allclose(thin[1:-1, 1:-1, 1:-1], 0.5, atol=0.02)
+    kept, _ = thin_out(Volume(board, FIXED), 2.0, "cpu")
+    np.testing.assert_array_equal(kept, board)
 
 
 SETTINGS = RegistrationSettings(

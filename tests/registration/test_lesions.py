@@ -125,7 +125,7 @@ def test_the_labels_of_a_lesion_and_what_lands_there_are_not_compared(fixed):
 def test_from_the_patient_a_lesion_is_left_out_where_the_affine_step_lays_it(fixed):
     shift = np.eye(4)
     shift[:3, 3] = ASIDE
-    seen = leave_out_lesions(fixed, ball(CENTRE + ASIDE, RADIUS), shift)
+    seen = leave_out_lesions(fixed, ball(CENTRE + ASIDE, RADIUS), shift, "cpu")
     inside = ball(CENTRE, RADIUS).data
     assert (seen.data[inside] == kernels.LEFT_OUT).all()
     np.testing.assert_array_equal(seen.data[~inside], fixed.data[~inside])
