@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float32
-from scipy.ndimage import binary_dilation, gaussian_filter
+from scipy.ndimage import binary_dilation, gaussian_filter1d
 from torch import Tensor
 
 from bidsapp.errors import DataError
@@ -85,18 +86,25 @@ def _windows(folds: Bool[Tensor, "i j k"]) -> Iterator[Box]:
 
 
 def _unfold_window(displacement: Float32[Tensor, "3 i j k"]) -> Float32[Tensor, "3 i j k"]:
-    """Calm a part of a displacement on the CPU; its border, which the next window shares, hardly moves.
+    """Calm a part of a displacement; its border, which the next window shares, hardly moves.
 
     First at the folded voxels alone, and further around them only where that is not enough: folds lie in the
     smallest structures, whose few voxels a wide blur would move out of place.
     """
-    calm = displacement.cpu().clone(memory_format=torch.contiguous_format)
+    calm = displacement.contiguous()
+    i, j, k = (_blur(size).to(calm.device) for size in calm.shape[1:])
     for attempt in range(_ATTEMPTS):
-        near = _folded(calm).numpy()
+        near = _folded(calm)
         if not near.any():
             break
         if attempt >= _PATIENCE:
-            near = binary_dilation(near, iterations=attempt // _PATIENCE)
-        for part in calm.numpy():
-            part[near] += 0.5 * (gaussian_filter(part, _SIGMA_VOXELS)[near] - part[near])
+            wide = binary_dilation(near.cpu().numpy(), iterations=attempt // _PATIENCE)
+            near = torch.from_numpy(wide).to(calm.device)
+        calm = calm + 0.5 * near * (kernels.separable(calm, (i, j, k)) - calm)
     return calm
+
+
+@cache
+def _blur(size: int) -> Float32[Tensor, "n n"]:
+    """Give the matrix that blurs an axis of so many voxels, mirrored at its ends."""
+    return torch.from_numpy(gaussian_filter1d(np.eye(size, dtype=np.float32), _SIGMA_VOXELS, axis=0))
