@@ -4,13 +4,18 @@ import numpy as np
 import torch
 
 from bidsapp.geometry.space import Space
+from bidsapp.images.regrid import on_grid
 from bidsapp.images.volume import Volume
 from bidsapp.registration.grids import (
+    cell_grid,
     cell_middles,
     coarsen,
     crop_to_labels,
     grid_points,
+    labels_along,
     labels_at,
+    lay,
+    lay_on,
     pad,
     refine,
 )
@@ -77,3 +82,32 @@ def test_labels_are_read_at_the_points_of_an_oblique_grid_and_its_border_holds_b
 def test_the_middles_of_cells_lie_between_eight_grid_points() -> None:
     middles = cell_middles(Space((4, 5, 6), np.eye(4))).reshape(3, 4, 5, 3)
     np.testing.assert_array_equal(middles[2, 1, 4], [2.5, 1.5, 4.5])
+
+
+def test_the_grid_of_the_cells_holds_their_middles() -> None:
+    cells = cell_grid(OBLIQUE)
+    assert cells.shape == (11, 12, 13)
+    np.testing.assert_allclose(
+        cells.voxel_centres_mm(), OBLIQUE.voxel_to_world(cell_middles(OBLIQUE)), atol=1e-9
+    )
+
+
+def test_labels_along_the_axes_are_those_at_every_point() -> None:
+    labels = Volume(np.arange(np.prod(OBLIQUE.shape)).reshape(OBLIQUE.shape) % 35, OBLIQUE)
+    for steps, offset in (((0.7, 1.3, 0.9), (-2.2, 3.1, 8.4)), ((2.2, 1.0, 3.0), (0.2, 0.0, 0.3))):
+        inner = np.diag([*steps, 1.0])
+        inner[:3, 3] = offset
+        grid = Space((4, 5, 6), OBLIQUE.affine @ inner)
+        expected = labels_at(labels, grid_points(grid), grid).reshape(grid.shape)
+        np.testing.assert_array_equal(labels_along(labels, grid), expected)
+
+
+def test_labels_are_laid_on_a_turned_grid_as_scipy_reads_them_and_nothing_lies_beyond() -> None:
+    data = 1 + np.random.default_rng(4).integers(0, 34, OBLIQUE.shape).astype(np.uint8)
+    affine = np.array(
+        [[0.96, -0.21, 0.1, 51.3], [0.22, 0.93, 0.2, -3.1], [0, -0.3, 1.1, 290.2], [0, 0, 0, 1]]
+    )
+    onto = Space((24, 25, 26), np.array([[1.1, 0, 0, -9], [0, 0.9, 0, -8], [0, 0, 1.3, -28], [0, 0, 0, 1.0]]))
+    laid = lay_on(Volume(data, OBLIQUE), affine, onto, "cpu").data
+    np.testing.assert_array_equal(laid, on_grid(lay(Volume(data, OBLIQUE), affine), onto).data)
+    assert 0.05 < (laid > 0).mean() < 0.9

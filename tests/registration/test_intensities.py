@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
+from bidsapp.geometry.space import Space
 from bidsapp.images.alignment import Alignment
 from bidsapp.images.volume import Volume
 from bidsapp.registration.deformable import Convergence, align_deformable
@@ -136,6 +138,42 @@ def test_thinning_blurs_first_so_that_a_checkerboard_becomes_grey() -> None:
     np.testing.assert_allclose(thin[1:-1, 1:-1, 1:-1], 0.5, atol=0.02)
     kept, _ = thin_out(Volume(board, FIXED), 2.0, "cpu")
     np.testing.assert_array_equal(kept, board)
+
+
+def test_thinning_blurs_each_axis_by_what_is_skipped_along_it() -> None:
+    space = Space((12, 13, 14), np.diag([1.0, 2.0, 4.0, 1.0]))
+    noise = np.random.default_rng(1).normal(size=space.shape).astype(np.float32)
+    thin, onto = thin_out(Volume(noise, space), 4.0, "cpu")
+    blurred = gaussian_filter(noise.astype(np.float64), (1.5, 0.5, 0.0))
+    np.testing.assert_allclose(thin, blurred[2::4, 1::2], atol=1e-5)
+    np.testing.assert_allclose(onto.affine[:3, 3], [2.0, 2.0, 0.0])
+
+
+def test_from_the_patient_the_laid_scan_is_seen_and_the_template_met(fixed: Volume) -> None:
+    centre = (12.0, -10.0, 8.0)
+    box = crop_to_labels(fixed, 6.0)
+    images = Intensities(fixed_texture(), native_texture(), native_ball(centre, 7.0))
+    grid = box.space.with_spacing(4.0)
+    seen = ImageLevel(images, (box, box), AFFINE, 2.0, "cpu").from_patient(grid)
+    still = torch.zeros((3, *grid.shape))
+    assert seen.correlation(still).item() > 0.98
+    assert seen.correlation(still + 0.75).item() < 0.9 * seen.correlation(still).item()
+    apart, counted = counted_by_distance(seen, box, centre)
+    assert not counted[apart < 9.2].any()
+    assert counted[(apart > 13) & (apart < 18)].all()
+
+
+def test_each_side_counts_where_its_own_brain_is(fixed: Volume) -> None:
+    box = crop_to_labels(fixed, 6.0)
+    lower = Volume(np.where(np.arange(box.space.shape[2]) < box.space.shape[2] // 2, box.data, 0), box.space)
+    images = Intensities(fixed_texture(), fixed_texture())
+    grid = box.space.with_spacing(4.0)
+    level = ImageLevel(images, (box, lower), np.eye(4), 2.0, "cpu")
+    from_atlas, from_patient = level.from_atlas((torch.zeros(3, *grid.shape), grid)), level.from_patient(grid)
+    top = (slice(None), slice(None), slice(box.space.shape[2] // 2 + 3, None))
+    assert from_atlas.counted[top].any()
+    assert not from_patient.counted[top].any()
+    assert from_patient.counted.any()
 
 
 SETTINGS = RegistrationSettings(

@@ -150,3 +150,13 @@ def test_background_is_left_out_beyond_eight_millimetres_to_a_voxel(
     assert (left[data > 0] == data[data > 0]).all()
     assert (left[away > FAR_MM + 6] == kernels.LEFT_OUT).all()
     assert (left[(away < FAR_MM - 6) & (data == 0)] == 0).all()
+
+
+def test_stages_with_images_of_one_spacing_share_them(fixed: Volume) -> None:
+    box = crop_to_labels(fixed, 6.0)
+    image = Volume(fixed.data.astype(np.float32), FIXED)
+    brains = Brains(box, pad(fixed), np.eye(4), Intensities(image, image))
+    grid = box.space.with_spacing(4.0)
+    one, same, other = (brains.level(brains.images, mm).from_patient(grid) for mm in (2.0, 2.0, 4.0))
+    assert one.moving is same.moving
+    assert other.moving.shape != one.moving.shape
