@@ -90,12 +90,13 @@ def affine_from_centroids(fixed: Volume, moving: Volume) -> Float64[np.ndarray, 
 
 def _centroids(labels: Volume) -> dict[int, tuple[Float64[np.ndarray, "3"], float]]:
     """Centroid (world mm) and volume (mm3) of every structure that is not tiny."""
-    occupied = np.argwhere(labels.data > 0)
-    label = labels.data[tuple(occupied.T)].astype(np.int64)
+    _, nj, nk = (np.int32(size) for size in labels.space.shape)
+    occupied = np.flatnonzero(labels.data).astype(np.int32)
+    label = labels.data.reshape(-1)[occupied]
+    row, k = np.divmod(occupied, nk)
+    i, j = np.divmod(row, nj)
     counts = np.bincount(label, minlength=N_LABELS)
-    sums = np.stack(
-        [np.bincount(label, weights=occupied[:, axis], minlength=N_LABELS) for axis in range(3)], 1
-    )
+    sums = np.stack([np.bincount(label, weights=along, minlength=N_LABELS) for along in (i, j, k)], axis=1)
     volumes = counts * labels.space.voxel_volume_mm3
     kept = np.flatnonzero(volumes > _MIN_VOLUME_MM3)
     centres = labels.space.voxel_to_world(sums[kept] / counts[kept, None])
