@@ -181,14 +181,19 @@ def measure_agreement(
         align_deformable(*heads.labels, heads.start, settings, images=heads.images, device=device)
         for device in devices
     )
-    away = np.sqrt(((one.displacement - other.displacement) ** 2).sum(axis=0))
-    fixed = still(np.eye(4), one.space).resample(heads.labels[0], onto=one.space, interpolation="nearest")
-    apart = away[fixed.data > 0]
+    apart = apart_mm(heads, one, other)
     return {
         "case": heads.case.name,
         "mm_p99": round(float(np.percentile(apart, 99)), 5),
         "mm_max": round(float(apart.max()), 5),
     }
+
+
+def apart_mm(heads: Heads, one: Alignment, other: Alignment) -> Float64[np.ndarray, " n"]:
+    """Say how far two displacements lie apart at every voxel of the fixed brain."""
+    away = np.sqrt(((one.displacement - other.displacement).astype(np.float64) ** 2).sum(axis=0))
+    fixed = still(np.eye(4), one.space).resample(heads.labels[0], onto=one.space, interpolation="nearest")
+    return np.asarray(away[fixed.data > 0])
 
 
 def reset_peak() -> None:
