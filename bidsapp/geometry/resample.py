@@ -35,9 +35,5 @@ def sample_at(
     """
     if interpolation == "linear":
         return kernels.sample_scalars(np.ascontiguousarray(data, dtype=np.float32), voxels)
-    i, j, k = np.rint(voxels).astype(np.int64).T
-    inside = np.ones(len(voxels), dtype=np.bool_)
-    for index, size in zip((i, j, k), data.shape, strict=True):
-        inside &= (index >= 0) & (index < size)
-    flat = np.where(inside, (i * data.shape[1] + j) * data.shape[2] + k, 0)
-    return np.where(inside, data.ravel()[flat], data.dtype.type(0))
+    flat = kernels.nearest(voxels, data.shape)
+    return np.where(flat >= 0, data.ravel()[np.maximum(flat, 0)], data.dtype.type(0))

@@ -113,20 +113,21 @@ class Alignment:
         onto
             The grid to fill; 0 outside a volume's own grid.
         """
-        size_ij = onto.shape[1] * onto.shape[2]
-        rows = max(1, _CHUNK // size_ij)
+        _, nj, nk = onto.shape
+        rows = max(1, _CHUNK // (nj * nk))
         slabs: list[list[np.ndarray]] = [[] for _ in volumes]
-        for start in range(0, onto.shape[0], rows):
-            thickness = min(rows, onto.shape[0] - start)
-            index = np.indices((thickness, *onto.shape[1:]), dtype=np.float64).reshape(3, -1).T
-            index[:, 0] += start
-            points = self.fixed_to_moving(onto.voxel_to_world(index))
-            voxels = {
-                space: space.world_to_voxel(points) for space in {volume.space for volume, _ in volumes}
-            }
+        maps = {volume.space: self._maps(onto, volume.space) for volume, _ in volumes}
+        for first in range(0, onto.shape[0], rows):
+            slab = min(rows, onto.shape[0] - first), nj, nk
+            voxels = {space: kernels.land(self.displacement, way, first, slab) for space, way in maps.items()}
             for (volume, interpolation), done in zip(volumes, slabs, strict=True):
                 done.append(sample_at(volume.data, voxels[volume.space], interpolation))
         return tuple(Volume(np.concatenate(done).reshape(onto.shape), onto) for done in slabs)
+
+    def _maps(self, onto: Space, moving: Space) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Give what `kernels.land` needs to go from one grid to the other."""
+        to_field, to_moving = self.space.inverse_affine @ onto.affine, moving.inverse_affine @ self.affine
+        return to_field[:3], (to_moving @ onto.affine)[:3], np.ascontiguousarray(to_moving[:3, :3])
 
     def jacobian_determinant(self) -> Volume:
         """Local volume ratio of the deformation at each grid point, affine excluded.

@@ -1,5 +1,6 @@
 """Bring an image to another grid of the same world."""
 
+import numpy as np
 from scipy.ndimage import affine_transform
 
 from bidsapp.geometry.resample import Interpolation
@@ -27,9 +28,14 @@ def on_grid(volume: Volume, space: Space, interpolation: Interpolation = "neares
     """
     if volume.space.matches(space, tolerance_mm=0.0):
         return volume
+    to_voxels = volume.space.inverse_affine @ space.affine
+    matrix = to_voxels[:3, :3]
+    if np.array_equal(matrix, np.diag(np.diag(matrix))):  # the same axes: one after the other is quicker
+        matrix = np.diag(matrix)
     data = affine_transform(
         volume.data,
-        volume.space.inverse_affine @ space.affine,
+        matrix,
+        to_voxels[:3, 3],
         output_shape=space.shape,
         order=1 if interpolation == "linear" else 0,
         mode="grid-constant",

@@ -14,7 +14,7 @@ from bidsapp.geometry.space import Space
 from bidsapp.images.regrid import on_grid
 from bidsapp.images.volume import Volume
 from bidsapp.metrics.deformation import inverse_error_mm, regularity
-from bidsapp.metrics.overlap import dice, voxel_counts
+from bidsapp.metrics.overlap import dice_of, joint_counts
 from bidsapp.metrics.surface import surface_distances
 
 _EMPTY = "n/a when the structure is empty in the atlas or in the patient."
@@ -149,15 +149,16 @@ def measure(
 
 def _structure_table(fixed: Volume, affine: Volume, warped: Volume) -> pd.DataFrame:
     before, after = surface_distances(fixed, affine), surface_distances(fixed, warped)
-    voxels = [voxel_counts(labels) for labels in (fixed, affine, warped)]
+    counts = joint_counts(fixed, affine), joint_counts(fixed, warped)
+    voxels = counts[0].sum(axis=1), counts[0].sum(axis=0), counts[1].sum(axis=0)
     millilitres = [count * fixed.space.voxel_volume_mm3 / 1000 for count in voxels]
     table = pd.DataFrame(
         {
             "index": [structure.index for structure in structures()],
             "name": [structure.name for structure in structures()],
             "is_compared": (voxels[0] > 0) & (voxels[1] + voxels[2] > 0),
-            "dice_affine": dice(fixed, affine),
-            "dice": dice(fixed, warped),
+            "dice_affine": dice_of(counts[0]),
+            "dice": dice_of(counts[1]),
             "hd_affine_mm": before.hd_mm,
             "hd_mm": after.hd_mm,
             "hd95_affine_mm": before.hd95_mm,

@@ -33,6 +33,27 @@ def check_label_maps(first: Volume, second: Volume) -> None:
             )
 
 
+def joint_counts(first: Volume, second: Volume) -> Int64[np.ndarray, "35 35"]:
+    """Count the voxels that have a label in one map (rows) and a label in the other (columns).
+
+    Sums along rows and columns are the volumes of the structures, in voxels.
+
+    Raises
+    ------
+    ShapeError
+        If the grids differ.
+    DataError
+        If a map does not hold SegAnat labels.
+    """
+    check_label_maps(first, second)
+    here, there = first.data.ravel(), second.data.ravel()
+    labelled = np.flatnonzero(here | there)
+    pairs = here[labelled].astype(np.int64) * N_CLASSES + there[labelled]
+    counts = np.bincount(pairs, minlength=N_CLASSES**2).reshape(N_CLASSES, N_CLASSES).astype(np.int64)
+    counts[0, 0] = here.size - labelled.size
+    return counts
+
+
 def voxel_counts(labels: Volume) -> Int64[np.ndarray, "35"]:
     """Count the voxels of each of the 35 classes, in the order of their index."""
     return np.bincount(labels.data.ravel(), minlength=N_CLASSES).astype(np.int64)
@@ -76,10 +97,12 @@ def dice(first: Volume, second: Volume) -> Float64[np.ndarray, "35"]:
     >>> round(float(dice(first, second)[1]), 2)
     0.8
     """
-    check_label_maps(first, second)
-    agreeing = first.data[first.data == second.data]
-    shared = np.bincount(agreeing.ravel(), minlength=N_CLASSES)
-    total = (voxel_counts(first) + voxel_counts(second)).astype(np.float64)
+    return dice_of(joint_counts(first, second))
+
+
+def dice_of(counts: Int64[np.ndarray, "35 35"]) -> Float64[np.ndarray, "35"]:
+    """Give the same from `joint_counts`."""
+    total = (counts.sum(axis=0) + counts.sum(axis=1)).astype(np.float64)
     coefficient = np.full(N_CLASSES, np.nan)
-    np.divide(2.0 * shared, total, out=coefficient, where=total > 0)
+    np.divide(2.0 * np.diag(counts), total, out=coefficient, where=total > 0)
     return coefficient

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Float64, UInt8
+from jaxtyping import Bool, Float, Float32, Float64, Int64, UInt8
 from torch import Tensor
 
 from bidsapp.geometry.kernels import backends, reference
@@ -240,6 +240,44 @@ def sample_scalars(
     """Interpolate an image at voxel positions, trilinearly; 0 beyond the outermost voxel centres."""
     sampled: np.ndarray[Any, np.dtype[np.float32]] = backends.at_points().sample_scalars(data, points)
     return sampled
+
+
+def land(
+    field: Float32[np.ndarray, "3 i j k"],
+    maps: tuple[Float64[np.ndarray, "3 4"], Float64[np.ndarray, "3 4"], Float64[np.ndarray, "3 3"]],
+    first: int,
+    shape: tuple[int, int, int],
+) -> Float64[np.ndarray, "n 3"]:
+    """Give where the voxels of some planes of a fixed grid land in the moving grid, in C order.
+
+    Parameters
+    ----------
+    field
+        Displacement, interpolated trilinearly and clamped beyond its border.
+    maps
+        Fixed voxel index (i, j, k, 1) to voxels of the field; the same to moving voxels; displacement to
+        moving voxels.
+    first
+        Index of the first plane.
+    shape
+        How many planes, and the sizes of one.
+    """
+    at: np.ndarray[Any, np.dtype[np.float64]] = backends.at_points().land(field, *maps, first, shape)
+    return at
+
+
+def nearest(points: Float64[np.ndarray, "n 3"], shape: tuple[int, int, int]) -> Int64[np.ndarray, " n"]:
+    """Give the nearest voxel of each position, counted in C order; -1 beyond the grid.
+
+    Parameters
+    ----------
+    points
+        In voxels.
+    shape
+        Sizes of the grid, which reaches half a voxel beyond the outermost voxel centres.
+    """
+    at: np.ndarray[Any, np.dtype[np.int64]] = backends.at_points().nearest(points, shape)
+    return at
 
 
 def invert_at(

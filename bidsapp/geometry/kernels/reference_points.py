@@ -29,6 +29,28 @@ def sample_scalars(data: np.ndarray, points: np.ndarray) -> np.ndarray:
     return np.where(inside, sampled, 0).astype(np.float32)
 
 
+def land(
+    field: np.ndarray,
+    to_field: np.ndarray,
+    to_moving: np.ndarray,
+    step: np.ndarray,
+    first: int,
+    shape: tuple[int, int, int],
+) -> np.ndarray:
+    """Give where the voxels of some planes of a grid land in the moving grid (n, 3)."""
+    voxels = np.indices(shape, dtype=np.float64).reshape(3, -1).T + np.array([first, 0, 0])
+    moved = sample_vectors(field, voxels @ to_field[:, :3].T + to_field[:, 3])
+    return np.asarray(voxels @ to_moving[:, :3].T + to_moving[:, 3] + moved @ step.T)
+
+
+def nearest(points: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """Give the nearest voxel of each position (n, 3), counted in C order; -1 beyond the grid."""
+    voxels = np.rint(points)
+    inside = ((voxels >= 0) & (voxels < np.array(shape))).all(axis=1)
+    i, j, k = np.where(inside[:, None], voxels, 0).astype(np.int64).T
+    return np.where(inside, (i * shape[1] + j) * shape[2] + k, -1)
+
+
 def invert_at(field: np.ndarray, targets: np.ndarray, starts: np.ndarray, tolerance: float) -> np.ndarray:
     """Find for each target y (n, 3) the x with ``x + field(x) = y``, in voxels: damped Newton."""
     exact, wanted, x = _exact(field), _exact(targets), _exact(starts).clone()

@@ -79,6 +79,51 @@ def _between(
     return v0 + fi * (v1 - v0), si * (v1 - v0), sj * rise, sk * (d0 + fi * (d1 - d0))
 
 
+@jit_parallel
+def land(
+    field: np.ndarray,
+    to_field: np.ndarray,
+    to_moving: np.ndarray,
+    step: np.ndarray,
+    first: int,
+    shape: tuple[int, int, int],
+) -> np.ndarray:
+    """Give where the voxels of some planes of a grid land in the moving grid (n, 3)."""
+    planes, nj, nk = shape
+    result = np.empty((planes * nj * nk, 3), np.float64)
+    for row in numba.prange(planes * nj):
+        i, j = first + row // nj, row % nj
+        for k in range(nk):
+            x = to_field[0, 0] * i + to_field[0, 1] * j + to_field[0, 2] * k + to_field[0, 3]
+            y = to_field[1, 0] * i + to_field[1, 1] * j + to_field[1, 2] * k + to_field[1, 3]
+            z = to_field[2, 0] * i + to_field[2, 1] * j + to_field[2, 2] * k + to_field[2, 3]
+            along_i = _corners(x, field.shape[1])
+            along_j = _corners(y, field.shape[2])
+            along_k = _corners(z, field.shape[3])
+            u = _between(field[0], along_i, along_j, along_k)[0]
+            v = _between(field[1], along_i, along_j, along_k)[0]
+            w = _between(field[2], along_i, along_j, along_k)[0]
+            at = result[row * nk + k]
+            for axis in range(3):
+                voxel = to_moving[axis, 0] * i + to_moving[axis, 1] * j + to_moving[axis, 2] * k
+                at[axis] = (
+                    voxel + to_moving[axis, 3] + step[axis, 0] * u + step[axis, 1] * v + step[axis, 2] * w
+                )
+    return result
+
+
+@jit_parallel
+def nearest(points: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """Give the nearest voxel of each position (n, 3), counted in C order; -1 beyond the grid."""
+    ni, nj, nk = shape
+    result = np.empty(points.shape[0], np.int64)
+    for n in numba.prange(points.shape[0]):
+        i, j, k = np.rint(points[n, 0]), np.rint(points[n, 1]), np.rint(points[n, 2])
+        inside = i >= 0 and j >= 0 and k >= 0 and i < ni and j < nj and k < nk
+        result[n] = (int(i) * nj + int(j)) * nk + int(k) if inside else -1
+    return result
+
+
 @jit
 def _missed(
     field: np.ndarray, target: np.ndarray, x: float, y: float, z: float
