@@ -4,38 +4,72 @@ import numba
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from bidsapp.geometry.kernels.compiled.cells import jit_parallel
+from bidsapp.geometry.kernels.compiled.cells import jit, jit_parallel
 
+_STRIP, _ROWS = 512, 64
+"""Floats of a row, and rows, that are worked on at once: all that they need lies in the first cache."""
 Matrices = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+@jit
+def _add_rows(
+    row: np.ndarray,
+    source: np.ndarray,
+    low: int,
+    column: np.ndarray,
+    weight: np.ndarray,
+    first: int,
+    last: int,
+) -> None:
+    """Add the weighted rows of a source from one column on to a row, four at a time."""
+    q, size = first, row.size
+    while q + 4 <= last:
+        a, b, c, d = weight[q], weight[q + 1], weight[q + 2], weight[q + 3]
+        one, two = source[column[q], low : low + size], source[column[q + 1], low : low + size]
+        three, four = source[column[q + 2], low : low + size], source[column[q + 3], low : low + size]
+        for k in range(size):
+            row[k] = row[k] + a * one[k] + b * two[k] + c * three[k] + d * four[k]
+        q += 4
+    while q < last:
+        share, other = weight[q], source[column[q], low : low + size]
+        for k in range(size):
+            row[k] += share * other[k]
+        q += 1
 
 
 @jit_parallel
 def _across(start: np.ndarray, column: np.ndarray, weight: np.ndarray, field: np.ndarray) -> np.ndarray:
-    """Multiply (n, size, m) along its middle axis."""
+    """Multiply (n, size, m) along its middle axis, a strip of m at a time."""
     n, _, m = field.shape
-    length = start.size - 1
-    result = np.zeros((n, length, m), np.float32)
-    for p in numba.prange(n * length):
-        row = result[p // length, p % length]
-        for q in range(start[p % length], start[p % length + 1]):
-            share, source = weight[q], field[p // length, column[q]]
-            for k in range(m):
-                row[k] += share * source[k]
+    length, strips = start.size - 1, (m + _STRIP - 1) // _STRIP
+    result = np.empty((n, length, m), np.float32)
+    for p in numba.prange(n * strips):
+        source, low = field[p // strips], p % strips * _STRIP
+        for at in range(length):
+            row = result[p // strips, at, low : min(low + _STRIP, m)]
+            row[:] = np.float32(0)
+            _add_rows(row, source, low, column, weight, start[at], start[at + 1])
     return result
 
 
 @jit_parallel
 def _within(start: np.ndarray, column: np.ndarray, weight: np.ndarray, field: np.ndarray) -> np.ndarray:
-    """Multiply (n, size) along its last axis."""
+    """Multiply (n, size) along its last axis, some rows at a time, turned so that they lie side by side."""
+    n, size = field.shape
     length = start.size - 1
-    result = np.empty((field.shape[0], length), np.float32)
-    for n in numba.prange(field.shape[0]):
-        source, row = field[n], result[n]
+    result = np.empty((n, length), np.float32)
+    for tile in numba.prange((n + _ROWS - 1) // _ROWS):
+        low = tile * _ROWS
+        rows = min(_ROWS, n - low)
+        turned, product = np.empty((size, rows), np.float32), np.zeros((length, rows), np.float32)
+        for row in range(rows):
+            for at in range(size):
+                turned[at, row] = field[low + row, at]
         for at in range(length):
-            total = np.float32(0)
-            for q in range(start[at], start[at + 1]):
-                total += weight[q] * source[column[q]]
-            row[at] = total
+            _add_rows(product[at], turned, 0, column, weight, start[at], start[at + 1])
+        for row in range(rows):
+            for at in range(length):
+                result[low + row, at] = product[at, row]
     return result
 
 
