@@ -74,6 +74,7 @@ bench: .venv
 	$(BIN)/python -m benchmark.dispatch
 	$(BIN)/python -m benchmark.faults
 	$(BIN)/python -m benchmark.gpu_memory
+	$(BIN)/python -m benchmark.rounding
 	$(BIN)/python -m benchmark.summary
 	$(BIN)/python -m benchmark.figures
 	$(BIN)/python -m benchmark.readme

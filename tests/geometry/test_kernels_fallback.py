@@ -1,5 +1,6 @@
 """One small alignment, end to end: with and without numba, on one and on two threads."""
 
+import ctypes
 import logging
 import os
 import subprocess
@@ -107,3 +108,34 @@ def test_points_are_read_and_found_by_plain_torch_as_by_numba() -> None:
     found = reference_points.invert_at(field, targets, targets, 1e-4)
     np.testing.assert_allclose(found + kernels.sample_vectors(field, found), targets, atol=2e-4)
     np.testing.assert_allclose(found, kernels.invert_at(field, targets, targets, 1e-4), atol=2e-3)
+
+
+FAULTS = """
+import resource, sys
+import numpy as np
+if sys.argv[1] == "kernels":
+    from bidsapp.geometry.kernels import backends
+    backends.on_cpu()
+def make():
+    return [np.ones(3_000_000, dtype=np.float32) for _ in range(4)]
+make()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    make()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library is not glibc")
+def test_memory_once_used_is_not_asked_for_again_page_by_page() -> None:
+    def faults(way: str) -> int:
+        command = [sys.executable, "-c", FAULTS, way]
+        return int(subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout)
+
+    assert faults("plain") > 100
+    assert faults("kernels") < 20
+
+
+def test_a_c_library_without_the_choice_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends.ctypes, "CDLL", lambda _: object())
+    backends._keep_memory()

@@ -43,3 +43,16 @@ def test_a_slope_is_read_exactly_between_voxels_and_zero_beyond():
     np.testing.assert_allclose(read[is_inside], wanted[is_inside], atol=1e-4)
     is_beyond = ((voxels < -1) | (voxels > space.shape)).any(axis=1).reshape(fine.shape)
     assert not read[is_beyond].any()
+
+
+def test_grids_with_the_same_axes_are_read_as_any_others() -> None:
+    space = Space((4, 5, 6), AFFINE)
+    data = np.random.default_rng(3).integers(1, 9, space.shape).astype(np.uint8)
+    inner = np.diag([0.6, 1.3, 0.8, 1.0])
+    inner[:3, 3] = [-0.7, 0.2, 1.1]
+    onto = Space((9, 5, 8), space.affine @ inner)
+    voxels = np.indices(onto.shape).reshape(3, -1).T @ np.diag([0.6, 1.3, 0.8]) + inner[:3, 3]
+    at = np.floor(voxels + 0.5).astype(int)
+    inside = ((at >= 0) & (at < space.shape)).all(axis=1)
+    expected = np.where(inside, data[tuple(np.where(inside[:, None], at, 0).T)], 0).reshape(onto.shape)
+    np.testing.assert_array_equal(on_grid(Volume(data, space), onto).data, expected)

@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 from bidsapp.errors import DataError, ShapeError
 from bidsapp.geometry.space import Space
 from bidsapp.images.volume import Volume
-from bidsapp.metrics.overlap import dice, voxel_counts
+from bidsapp.metrics.overlap import dice, joint_counts, voxel_counts
 
 GRID = Space((4, 5, 6), np.eye(4))
 label_maps = arrays(np.uint8, GRID.shape, elements=st.integers(0, 34)).map(lambda data: Volume(data, GRID))
@@ -58,6 +58,16 @@ def test_every_class_scores_as_its_own_mask_would(first: Volume, second: Volume)
 def test_voxels_are_counted_per_class() -> None:
     counts = voxel_counts(Volume(block(3, 0, 2), GRID))
     assert (counts[0], counts[3], counts.sum(), counts.size) == (80, 40, 120, 35)
+
+
+@given(first=label_maps, second=label_maps)
+def test_joint_counts_are_those_of_every_pair_of_labels(first: Volume, second: Volume) -> None:
+    counts = joint_counts(first, second)
+    for here in np.unique(first.data):
+        for there in np.unique(second.data):
+            assert counts[here, there] == ((first.data == here) & (second.data == there)).sum()
+    np.testing.assert_array_equal(counts.sum(axis=1), voxel_counts(first))
+    np.testing.assert_array_equal(counts.sum(axis=0), voxel_counts(second))
 
 
 def test_maps_on_two_grids_are_refused() -> None:
