@@ -1,5 +1,7 @@
 """The last touches on a displacement against closed forms."""
 
+from types import ModuleType
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,8 @@ import torch
 from bidsapp.errors import DataError
 from bidsapp.geometry import kernels
 from bidsapp.geometry.displacement import folded
+from bidsapp.geometry.kernels import backends, reference_points
+from bidsapp.geometry.kernels.compiled import sampling
 from bidsapp.geometry.space import Space
 from bidsapp.registration import inversion
 from bidsapp.registration.inversion import unfold
@@ -35,11 +39,11 @@ def fold_count(field: np.ndarray) -> int:
     return int(folded(field, Space((ni, nj, nk), np.eye(4))).sum())
 
 
-@pytest.mark.parametrize("slab_voxels", [1_000_000, 300])
+@pytest.mark.parametrize("points", [sampling, reference_points])
 def test_the_inverse_of_a_linear_map_is_its_inverse_matrix(
-    slab_voxels: int, monkeypatch: pytest.MonkeyPatch
+    points: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernels, "_SLAB_VOXELS", slab_voxels)
+    monkeypatch.setattr(backends, "at_points", lambda: points)
     matrix = np.array([[0.05, -0.04, 0.02], [0.03, -0.06, 0.0], [0.0, 0.04, 0.03]])
     offset, shape = np.array([0.3, -0.4, 0.5]), (14, 15, 16)
     field = torch.from_numpy(linear(matrix, offset, shape))

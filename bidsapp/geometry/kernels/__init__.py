@@ -16,7 +16,6 @@ from bidsapp.geometry.kernels import backends, reference
 
 _FOLD_FLOOR = 0.3
 LEFT_OUT = reference.LEFT_OUT
-_SLAB_VOXELS = 1_000_000
 
 
 def _is_compiled(*tensors: Tensor) -> bool:
@@ -342,14 +341,5 @@ def invert(
     if never_waits(field):
         found: Tensor = backends.on_gpu().invert(field, start, tolerance)
         return found
-    there, guess = field.cpu().numpy(), start.cpu().numpy()
-    inverse = np.empty_like(there)
-    _, ni, nj, nk = there.shape
-    thickness = max(1, _SLAB_VOXELS // (nj * nk))
-    for first in range(0, ni, thickness):
-        part = guess[:, first : first + thickness]
-        voxels = np.indices(part.shape[1:], dtype=np.float64).reshape(3, -1).T
-        voxels[:, 0] += first
-        landed = invert_at(there, voxels, voxels + part.reshape(3, -1).T, tolerance)
-        inverse[:, first : first + thickness] = (landed - voxels).T.reshape(part.shape)
-    return torch.from_numpy(inverse).to(field.device)
+    there, guess = (np.ascontiguousarray(one.cpu().numpy()) for one in (field, start))
+    return torch.from_numpy(backends.at_points().invert(there, guess, tolerance)).to(field.device)

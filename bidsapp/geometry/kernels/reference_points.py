@@ -74,6 +74,18 @@ def invert_at(field: np.ndarray, targets: np.ndarray, starts: np.ndarray, tolera
     return x.numpy()
 
 
+def invert(field: np.ndarray, start: np.ndarray, tolerance: float) -> np.ndarray:
+    """Find at every voxel x, from `start` on, the d with ``d + field(x + d) = 0``, in voxels."""
+    inverse = np.empty_like(field)
+    for plane in range(field.shape[1]):
+        voxels = np.indices((1, *field.shape[2:]), dtype=np.float64).reshape(3, -1).T
+        voxels[:, 0] += plane
+        begin = start[:, plane].reshape(3, -1).T
+        landed = invert_at(field, voxels, voxels + begin, tolerance)
+        inverse[:, plane] = (landed - voxels).T.reshape(3, *field.shape[2:])
+    return inverse
+
+
 def _exact(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float64))
 

@@ -5,6 +5,8 @@ import numpy as np
 
 from bidsapp.geometry.kernels.compiled.cells import cell, jit, jit_parallel
 
+Position = np.ndarray | tuple[float, float, float]
+
 
 @jit_parallel
 def sample_vectors(field: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -126,7 +128,7 @@ def nearest(points: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
 
 @jit
 def _missed(
-    field: np.ndarray, target: np.ndarray, x: float, y: float, z: float
+    field: np.ndarray, target: Position, x: float, y: float, z: float
 ) -> tuple[tuple[float, float, float], tuple[float, float, float, float, float, float, float, float, float]]:
     """By how much ``x + field(x)`` misses the target, and the derivative of where it lands, row by row."""
     _, ni, nj, nk = field.shape
@@ -140,7 +142,7 @@ def _missed(
 
 @jit
 def _invert(
-    field: np.ndarray, target: np.ndarray, start: np.ndarray, tolerance: float
+    field: np.ndarray, target: Position, start: Position, tolerance: float
 ) -> tuple[float, float, float]:
     """Find the position that lands on one target: Newton steps, halved while they make it worse."""
     x, y, z = start[0], start[1], start[2]
@@ -177,4 +179,24 @@ def invert_at(field: np.ndarray, targets: np.ndarray, starts: np.ndarray, tolera
     result = np.empty_like(starts)
     for n in numba.prange(targets.shape[0]):
         result[n, 0], result[n, 1], result[n, 2] = _invert(field, targets[n], starts[n], tolerance)
+    return result
+
+
+@jit_parallel
+def invert(field: np.ndarray, start: np.ndarray, tolerance: float) -> np.ndarray:
+    """Find at every voxel x, from `start` on, the d with ``d + field(x + d) = 0``, in voxels."""
+    _, ni, nj, nk = field.shape
+    result = np.empty_like(field)
+    for row in numba.prange(ni * nj):
+        i, j = row // nj, row % nj
+        for k in range(nk):
+            voxel = np.float64(i), np.float64(j), np.float64(k)
+            begin = (
+                voxel[0] + start[0, i, j, k],
+                voxel[1] + start[1, i, j, k],
+                voxel[2] + start[2, i, j, k],
+            )
+            x, y, z = _invert(field, voxel, begin, tolerance)
+            result[0, i, j, k], result[1, i, j, k] = x - voxel[0], y - voxel[1]
+            result[2, i, j, k] = z - voxel[2]
     return result
