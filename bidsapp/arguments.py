@@ -152,7 +152,7 @@ def _add_computing(parser: argparse.ArgumentParser) -> None:
     add(
         *("--low-mem", "--low_mem"),
         action="store_true",
-        help="1.75 GiB a scan instead of 2.5: displacements are kept every 1.2 mm instead of 0.67",
+        help="1.5 GiB a scan instead of 2.5: displacements are kept every 1.2 mm instead of 0.67",
     )
     joined = parser.add_mutually_exclusive_group().add_argument
     joined("--scheduler", metavar="ADDRESS", help="work on the workers of this Dask scheduler")

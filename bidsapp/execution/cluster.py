@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MEMORY_PER_SCAN_GIB = 2.5
-"""What one scan needs at its peak, at most (benchmark/results/engine.json: default, full_size)."""
+"""What one scan needs at its peak: 1.9 by default; 2.6 for a brain that fills the grid of the atlas."""
 
-LOW_MEMORY_PER_SCAN_GIB = 1.75
+LOW_MEMORY_PER_SCAN_GIB = 1.5
 """The same with --low-mem."""
 
 _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
@@ -48,7 +48,7 @@ def affordable_processes(asked: int, available_gib: float, *, low_memory: bool =
     Examples
     --------
     >>> affordable_processes(8, 7.9), affordable_processes(8, 7.9, low_memory=True)
-    (3, 4)
+    (3, 5)
     """
     return max(1, min(asked, int(available_gib / _per_scan_gib(low_memory=low_memory))))
 
@@ -59,7 +59,7 @@ def memory_hint(available_gib: float, *, low_memory: bool = False) -> str:
     Examples
     --------
     >>> memory_hint(1.8)
-    'a scan can need 2.5 GiB of memory, got 1.8 free: --low-mem needs 1.75, or take a larger machine'
+    'a scan can need 2.5 GiB of memory, got 1.8 free: --low-mem needs 1.5, or take a larger machine'
     >>> memory_hint(1.8, low_memory=True)
     ''
     """

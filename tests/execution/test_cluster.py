@@ -12,13 +12,13 @@ def test_no_more_processes_than_memory_is_enough_for(free_gib: float, expected: 
 
 
 def test_a_scan_that_needs_less_memory_leaves_room_for_more_processes() -> None:
-    assert affordable_processes(4, 7.0, low_memory=True) == 4
-    assert affordable_processes(4, 6.9, low_memory=True) == 3
+    assert affordable_processes(4, 6.0, low_memory=True) == 4
+    assert affordable_processes(4, 5.9, low_memory=True) == 3
 
 
 def test_too_little_memory_is_said_before_it_runs_out() -> None:
-    assert memory_hint(2.5) == memory_hint(1.75, low_memory=True) == ""
-    assert "2.5 GiB of memory, got 2.4 free: --low-mem needs 1.75" in memory_hint(2.4)
+    assert memory_hint(2.5) == memory_hint(1.5, low_memory=True) == ""
+    assert "2.5 GiB of memory, got 2.4 free: --low-mem needs 1.5" in memory_hint(2.4)
     assert memory_hint(1.4, low_memory=True).endswith("got 1.4 free: take a larger machine")
 
 

@@ -15,7 +15,10 @@ from bidsapp.geometry.kernels import reference, reference_points
 _log = logging.getLogger(__name__)
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """Names of the C library (malloc.h, M_TRIM_THRESHOLD and M_MMAP_THRESHOLD)."""
-_MOST_BYTES = 2**31 - 1
+_KEPT_BYTES = 2**31 - 1
+"""How much may lie free before some is given back."""
+_LARGEST_BYTES = 2**27
+"""Larger arrays are given back at once: a few whole fields, which would leave gaps behind."""
 # What a broken installation raises on import: numba beside a numpy it does not know, a missing or foreign
 # library, a folder that numba can neither use nor replace for its cache, no C compiler for triton.
 _BROKEN = (ImportError, OSError, RuntimeError, SystemError, subprocess.CalledProcessError)
@@ -48,8 +51,8 @@ def _keep_memory() -> None:
         choose = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # not glibc
         return
-    for choice in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
-        choose(choice, _MOST_BYTES)
+    choose(_TRIM_THRESHOLD, _KEPT_BYTES)
+    choose(_MMAP_THRESHOLD, _LARGEST_BYTES)
 
 
 @cache
