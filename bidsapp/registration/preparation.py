@@ -70,11 +70,12 @@ class Brains:
         mask = None if self.images is None else self.images.lesions
         return mask if mask is not None and mask.data.any() else None
 
-    def level(self, images: Intensities, spacing_mm: float) -> ImageLevel:
-        """Give both images at one spacing; stages that ask for the same one share it."""
-        labels = self.box, self.laid
-        level = ImageLevel(images, labels, self.start, spacing_mm, self.device)
-        return self._levels.setdefault(spacing_mm, level)
+    def level(self, spacing_mm: float) -> ImageLevel | None:
+        """Give both images at one spacing, which stages share; None where labels are all there is."""
+        if self.images is not None and spacing_mm not in self._levels:
+            labels = self.box, self.laid
+            self._levels[spacing_mm] = ImageLevel(self.images, labels, self.start, spacing_mm, self.device)
+        return self._levels.get(spacing_mm)
 
     def shown(self, sees: str) -> tuple[Volume, Volume]:
         """Give a network what it sees of both brains.
@@ -143,12 +144,10 @@ def _from_atlas(brains: Brains, flow: Flow, velocity: Float[Tensor, "3 i j k"], 
         pair_labels(*labels, brains.start, flow.fine, flow.device),
         _label_cells(brains.box, flow),
     )
-    images = brains.images
-    if images is None:
-        return side
     found = flow(velocity)[0], flow.grid
-    if stage.image_weight > 0:
-        side = replace(side, images=brains.level(images, stage.images_mm).from_atlas(found))
+    level = brains.level(stage.images_mm) if stage.image_weight > 0 else None
+    if level is not None:
+        side = replace(side, images=level.from_atlas(found))
     if brains.lesions is not None:
         side = replace(
             side,
@@ -165,11 +164,9 @@ def _from_patient(brains: Brains, flow: Flow, stage: Stage) -> Side:
         pair_labels(*labels, np.eye(4), flow.fine, flow.device),
         _label_cells(brains.laid, flow),
     )
-    images = brains.images
-    if images is None:
-        return side
-    if stage.image_weight > 0:
-        side = replace(side, images=brains.level(images, stage.images_mm).from_patient(flow.grid))
+    level = brains.level(stage.images_mm) if stage.image_weight > 0 else None
+    if level is not None:
+        side = replace(side, images=level.from_patient(flow.grid))
     if brains.lesions is not None:
         still = torch.zeros((3, *flow.grid.shape), device=flow.device), flow.grid
         side = replace(side, lesions=find_lesion_cells(brains.lesions, brains.laid, brains.start, still))

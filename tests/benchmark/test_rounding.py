@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmark import rounding
-from benchmark.gpu_parts import apart_mm, load_heads
+from benchmark.gpu_parts import apart_mm
 from benchmark.rounding import build_block, measure_shift
 from bidsapp.geometry.space import Space
 from bidsapp.images.alignment import Alignment
@@ -62,7 +62,7 @@ def test_results_are_kept_where_they_are_asked_for(tmp_path: Path, monkeypatch: 
     assert rounding.PAGE.read_text() == page
 
 
-def test_a_case_that_is_not_known_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert load_heads is rounding.load_heads
+def test_a_case_that_is_not_known_is_told(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     assert rounding.main(["--cases", "nobody", "--results", str(tmp_path)]) != 0
+    assert "got nobody" in caplog.text
     assert not (tmp_path / "rounding.json").exists()

@@ -157,6 +157,7 @@ def test_stages_with_images_of_one_spacing_share_them(fixed: Volume) -> None:
     image = Volume(fixed.data.astype(np.float32), FIXED)
     brains = Brains(box, pad(fixed), np.eye(4), Intensities(image, image))
     grid = box.space.with_spacing(4.0)
-    one, same, other = (brains.level(brains.images, mm).from_patient(grid) for mm in (2.0, 2.0, 4.0))
+    one, same, other = (brains.level(mm).from_patient(grid) for mm in (2.0, 2.0, 4.0))
     assert one.moving is same.moving
     assert other.moving.shape != one.moving.shape
+    assert Brains(box, pad(fixed), np.eye(4), None).level(2.0) is None
