@@ -76,11 +76,12 @@ def any_in_ball(
     >>> any_in_ball(np.array([[[True, False, False, False]]]), 2.0, (1.0, 1.0, 0.9)).tolist()
     [[[True, True, True, False]]]
     """
+    farthest = mm * (1 + _ROUNDING)
     squared = np.where(flags, np.float32(0), np.float32(np.inf))
     for axis, size_mm in enumerate(sizes_mm):
         source, target = np.moveaxis(squared.copy(), axis, 0), np.moveaxis(squared, axis, 0)
-        for step in range(1, min(int(mm / size_mm), len(target) - 1) + 1):
+        for step in range(1, min(int(farthest / size_mm), len(target) - 1) + 1):
             farther = source + np.float32((step * size_mm) ** 2)
             np.minimum(target[step:], farther[:-step], out=target[step:])
             np.minimum(target[:-step], farther[step:], out=target[:-step])
-    return squared <= np.float32(mm**2 * (1 + _ROUNDING))
+    return squared <= np.float32(farthest**2)

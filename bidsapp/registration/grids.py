@@ -138,7 +138,7 @@ def cell_grid(grid: Space) -> Space:
 
 
 def labels_along(labels: Volume, grid: Space) -> UInt8[np.ndarray, "i j k"]:
-    """Do the same at all points of a grid that has the axes of the label map: one axis after the other.
+    """Read the nearest label at all points of a grid that has the axes of the label map, axis by axis.
 
     Parameters
     ----------

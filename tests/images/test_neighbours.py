@@ -29,3 +29,10 @@ def test_dilation_by_a_ball_is_where_the_euclidean_distance_is_short(n, sizes_mm
     near = distance_transform_edt(~flags, sampling=sizes_mm) <= mm
     np.testing.assert_array_equal(any_in_ball(flags, mm, sizes_mm), near)
     assert not any_in_ball(np.zeros_like(flags), mm, sizes_mm).any()
+
+
+def test_a_distance_of_just_the_radius_is_within_it_however_it_is_rounded():
+    flags = np.zeros((4, 5, 6), dtype=bool)
+    flags[0] = True
+    assert 0.3 / 0.1 < 3
+    np.testing.assert_array_equal(any_in_ball(flags, 0.3, (0.1, 1.0, 1.0)), True)
