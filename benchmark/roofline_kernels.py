@@ -98,7 +98,7 @@ class Operation:
 def _votes(module: ModuleType, inputs: Inputs) -> Tensor:
     labels = inputs.fixed_labels, inputs.moving_labels
     return torch.stack(
-        module.label_votes(inputs.displacement, inputs.to_grid, *labels, *inputs.maps, N_LABELS)
+        module.label_votes(inputs.displacement, inputs.to_grid, *labels, *inputs.maps, N_LABELS, 1.0)
     )
 
 

@@ -87,7 +87,7 @@ class Objective:
         coarse, there = self.flow(-velocity if turn % 2 else velocity)
         pair = side.pair if side.left_out is None else side.left_out.leave_out(side.pair, there)
         overlap, volume = kernels.label_votes(
-            there, pair.to_grid, pair.fixed, pair.moving, pair.maps, N_LABELS
+            there, pair.to_grid, pair.fixed, pair.moving, pair.maps, N_LABELS, ease=1.0
         )
         moments = kernels.log_jacobian_moments(coarse, side.cell_labels, N_LABELS, phase)
         terms = {

@@ -20,6 +20,9 @@ from bidsapp.registration.objective import Objective, Side
 from bidsapp.registration.paper import PaperObjective, paper_objective
 from bidsapp.settings import RegistrationSettings, Stage
 
+_BESIDE_MM = 1 / 256
+"""Eased votes have no slope on a voxel: where both maps lie on one grid, one is read this far beside it."""
+
 
 @dataclass(frozen=True)
 class Brains:
@@ -160,8 +163,10 @@ def _from_atlas(brains: Brains, flow: Flow, velocity: Float[Tensor, "3 i j k"], 
 def _from_patient(brains: Brains, flow: Flow, stage: Stage) -> Side:
     """Look from the patient, as the affine step lays it, at the atlas; the patient's lesions keep still."""
     labels = coarsen(brains.laid_compared, stage.labels_mm), coarsen(brains.box, stage.labels_mm)
+    beside = np.eye(4)
+    beside[:3, 3] = _BESIDE_MM
     side = Side(
-        pair_labels(*labels, np.eye(4), flow.fine, flow.device),
+        pair_labels(*labels, beside, flow.fine, flow.device),
         _label_cells(brains.laid, flow),
     )
     level = brains.level(stage.images_mm) if stage.image_weight > 0 else None

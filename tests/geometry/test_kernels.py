@@ -83,8 +83,9 @@ def test_log_jacobian_moments_match_plain_torch_also_where_the_field_folds(phase
     agree(lambda u: kernels.log_jacobian_moments(u, cells, 3, phase), field(3, 0.3))
 
 
+@pytest.mark.parametrize("ease", [0.0, 1.0])
 @pytest.mark.parametrize("grid_step", [1.0, 2.0])
-def test_votes_match_plain_torch_on_an_oblique_moving_grid(grid_step: float) -> None:
+def test_votes_match_plain_torch_on_an_oblique_moving_grid(grid_step: float, ease: float) -> None:
     fixed, moving = labels((9, 10, 11), 4, 1), labels((12, 9, 13), 4, 2)
     # blocks of equal labels, so that the shortcut for uniform corners is taken too
     moving[2:8, 2:7, 3:9] = 2
@@ -94,7 +95,7 @@ def test_votes_match_plain_torch_on_an_oblique_moving_grid(grid_step: float) -> 
     def votes(displacement: Tensor) -> tuple[Tensor, Tensor]:
         kind = displacement.dtype
         maps = (INDEX_MAP.to(kind), TURN.to(kind))
-        return kernels.label_votes(displacement, to_grid.to(kind), fixed, moving, maps, 4)
+        return kernels.label_votes(displacement, to_grid.to(kind), fixed, moving, maps, 4, ease=ease)
 
     agree(votes, field(4, 0.7, (3, 10, 9, 11)))
 
@@ -206,6 +207,36 @@ def test_identical_labels_under_the_identity_agree_completely() -> None:
     counts = torch.bincount(fixed.flatten().long(), minlength=3).double()
     torch.testing.assert_close(overlap, counts)
     torch.testing.assert_close(volume, counts)
+
+
+@pytest.mark.parametrize(("ease", "share"), [(0.0, 0.25), (1.0, 0.15625)])
+def test_a_vote_weighs_by_its_distance_or_by_the_smooth_step_of_it(ease: float, share: float) -> None:
+    """A quarter of a voxel beyond a border between two labels: ``f^2 (3 - 2 f)`` of 1/4 is 10/64."""
+    fixed, moving = torch.zeros((2, 4, 5, 6), dtype=torch.uint8)
+    moving[2:] = 1
+    moving = torch.nn.functional.pad(moving, (1, 1, 1, 1))
+    beside = torch.cat([torch.eye(3), torch.tensor([[0.25], [1.0], [1.0]])], dim=1)
+    maps, to_grid = (beside, torch.eye(3)), torch.tensor([[1.0, 0.0]] * 3)
+    _, volume = kernels.label_votes(torch.zeros(3, *fixed.shape), to_grid, fixed, moving, maps, 2, ease=ease)
+    assert volume[1].item() / 30 == pytest.approx(1 + share, abs=1e-6)
+
+
+@pytest.mark.parametrize("ease", [0.0, 1.0])
+def test_the_slope_of_eased_votes_goes_on_smoothly_from_voxel_to_voxel(ease: float) -> None:
+    fixed, moving = labels(SHAPE, 3, 44), labels(tuple(size + 4 for size in SHAPE), 3, 45)
+    to_grid = torch.tensor([[1.0, 0.0]] * 3)
+
+    def slope(along_i: float) -> Tensor:
+        displacement = torch.zeros(3, *SHAPE)
+        displacement[0] = along_i
+        displacement.requires_grad_()
+        maps = torch.cat([torch.eye(3), torch.full((3, 1), 1.375)], dim=1), torch.eye(3)
+        overlap, _ = kernels.label_votes(displacement, to_grid, fixed, moving, maps, 3, ease=ease)
+        (found,) = torch.autograd.grad(overlap.sum(), displacement)
+        return found[0]
+
+    jump = (slope(-0.375 + 1e-4) - slope(-0.375 - 1e-4)).abs().max().item()
+    assert jump < 2e-3 if ease else jump > 0.1
 
 
 def test_voxels_left_out_neither_vote_nor_agree() -> None:

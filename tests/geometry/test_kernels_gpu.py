@@ -92,8 +92,9 @@ def test_log_jacobian_moments_match_also_where_the_field_folds(gpu: ModuleType, 
     agree(partial(moments, gpu), partial(moments, reference), field(3, 0.3))
 
 
+@pytest.mark.parametrize("ease", [0.0, 1.0])
 @pytest.mark.parametrize("grid_step", [1.0, 2.0])
-def test_votes_match_on_an_oblique_moving_grid(gpu: ModuleType, grid_step: float) -> None:
+def test_votes_match_on_an_oblique_moving_grid(gpu: ModuleType, grid_step: float, ease: float) -> None:
     fixed, moving = labels((9, 10, 11), 4, 1), labels((12, 9, 13), 4, 2)
     moving[2:8, 2:7, 3:9] = 2
     to_grid = torch.tensor([[1 / grid_step, 0.1], [1 / grid_step, -0.2], [1 / grid_step, 0.0]])
@@ -101,7 +102,7 @@ def test_votes_match_on_an_oblique_moving_grid(gpu: ModuleType, grid_step: float
 
     def votes(operations: ModuleType, u: Tensor) -> Outcome:
         grids = [like(each, u) for each in (to_grid, fixed, moving, INDEX_MAP, TURN)]
-        outcome: Outcome = operations.label_votes(u, *grids, 4)
+        outcome: Outcome = operations.label_votes(u, *grids, 4, ease)
         return outcome
 
     agree(partial(votes, gpu), partial(votes, reference), field(4, 0.7, (3, 10, 9, 11)))
@@ -241,7 +242,7 @@ gpu.compose(u, u).sum().backward()
 gpu.squared_differences(u).backward()
 gpu.squared_curvature(u).backward()
 torch.stack(gpu.log_jacobian_moments(u, cells, 3, 0.3, 1)).sum().backward()
-torch.stack(gpu.label_votes(u, torch.zeros(3, 2), cells, cells, *maps, 3)).sum().backward()
+torch.stack(gpu.label_votes(u, torch.zeros(3, 2), cells, cells, *maps, 3, 1.0)).sum().backward()
 gpu.sample_image(u, torch.zeros(3, 2), image, *maps, (3, 4, 5)).sum().backward()
 gpu.local_correlation(image, u[0], torch.ones(4, 5, 6), 2).backward()
 gpu.count_labels(cells, 3)

@@ -82,13 +82,15 @@ def squared_curvature(field: Float[Tensor, "c i j k"]) -> Float64[Tensor, ""]:
     return total
 
 
-def label_votes(
+def label_votes(  # noqa: PLR0913 - two label maps, where they lie to each other, and how votes weigh
     displacement: Float[Tensor, "3 i j k"],
     to_grid: Float[Tensor, "3 2"],
     fixed: UInt8[Tensor, "fi fj fk"],
     moving: UInt8[Tensor, "mi mj mk"],
     maps: tuple[Float[Tensor, "3 4"], Float[Tensor, "3 3"]],
     n_labels: int,
+    *,
+    ease: float = 0.0,
 ) -> tuple[Float64[Tensor, " n"], Float64[Tensor, " n"]]:
     """Count, for every label, how far the warped moving labels agree with the fixed ones.
 
@@ -108,6 +110,11 @@ def label_votes(
         Fixed voxel index (i, j, k, 1) to moving voxel index, and displacement to moving voxels.
     n_labels
         How many labels there are, label 0 included.
+    ease
+        0 for trilinear weights. 1 to put ``f^2 (3 - 2 f)`` for every distance f along an axis: the gradient
+        then goes on smoothly from cell to cell, where that of trilinear weights jumps, and the sums are
+        closer to those of the nearest neighbour. It is nothing for points on a voxel: from where both grids
+        coincide, nothing would start to move.
 
     Returns
     -------
@@ -115,9 +122,14 @@ def label_votes(
         Fixed voxels of each label, each weighted by the votes for that very label.
     volume
         Sum of all votes for each label.
+
+    References
+    ----------
+    Chen and Varshney 2003, IEEE Trans. Med. Imaging 22(9): partial volumes shared out by a smoother kernel
+    than the trilinear one, against artefacts of the grid. doi:10.1109/TMI.2003.816949
     """
     vote = _implementation(displacement).label_votes
-    counted: tuple[Tensor, Tensor] = vote(displacement, to_grid, fixed, moving, *maps, n_labels)
+    counted: tuple[Tensor, Tensor] = vote(displacement, to_grid, fixed, moving, *maps, n_labels, ease)
     return counted
 
 

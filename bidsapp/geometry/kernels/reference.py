@@ -20,14 +20,18 @@ ROUNDING_SHARE = 1e-10
 """A variance below this share of the mean square is rounding: the image is constant."""
 
 
-def _corners(position: Tensor, sizes: tuple[int, ...]) -> tuple[list[Tensor], Tensor]:
-    """Flat indices of the eight corners around clamped positions (3, ...) and their weights (8, ...)."""
+def _corners(position: Tensor, sizes: tuple[int, ...], ease: float = 0.0) -> tuple[list[Tensor], Tensor]:
+    """Flat indices of the eight corners around clamped positions (3, ...) and their weights (8, ...).
+
+    `ease` is that of `kernels.label_votes`.
+    """
     lower, fraction = [], []
     for axis, size in enumerate(sizes):
         inside = position[axis].clamp(0, size - 1)
         low = inside.detach().floor().clamp(max=max(size - 2, 0)).long()
         lower.append(low)
-        fraction.append(inside - low)
+        linear = inside - low
+        fraction.append(linear + ease * (linear.square() * (3 - 2 * linear) - linear))
     indices, weights = [], []
     for corner in range(8):
         bits = (corner >> 2 & 1, corner >> 1 & 1, corner & 1)
@@ -86,12 +90,13 @@ def label_votes(
     index_map: Tensor,
     step_map: Tensor,
     n_labels: int,
+    ease: float,
 ) -> tuple[Tensor, Tensor]:
     """Overlap and warped volume of every label: the meaning is explained in `kernels.label_votes`."""
     position = _landing(displacement, to_grid, index_map, step_map, fixed.shape)
     sizes = torch.tensor(moving.shape, device=fixed.device).reshape(3, 1, 1, 1)
     inside = ((position >= 0) & (position < sizes - 1)).all(dim=0).flatten()
-    indices, weights = _corners(position, tuple(moving.shape))
+    indices, weights = _corners(position, tuple(moving.shape), ease)
     flat_fixed, flat_moving = fixed.flatten().long(), moving.flatten().long()
     counts = flat_fixed != LEFT_OUT
     overlap = displacement.new_zeros(n_labels, dtype=torch.float64)

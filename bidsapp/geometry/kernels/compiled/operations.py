@@ -95,12 +95,13 @@ def _placed(displacement: Tensor, to_grid: Tensor, shape: tuple[int, ...]) -> tu
 class _LabelVotes(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, displacement: Tensor, n_labels: int, to_grid: Tensor, *grids: Tensor
+        ctx: Any, displacement: Tensor, n_labels: int, ease: float, to_grid: Tensor, *grids: Tensor
     ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(displacement, *grids)
+        ctx.ease = ease
         ctx.placed = _placed(displacement, to_grid, tuple(grids[0].shape))
         arrays = [_array(grid) for grid in grids]
-        overlap, volume = votes.vote(_array(displacement), *ctx.placed, *arrays, n_labels)
+        overlap, volume = votes.vote(_array(displacement), *ctx.placed, *arrays, n_labels, np.float32(ease))
         return torch.from_numpy(overlap), torch.from_numpy(volume)
 
     @staticmethod
@@ -108,8 +109,8 @@ class _LabelVotes(torch.autograd.Function):
     def backward(ctx: Any, to_overlap: Tensor, to_volume: Tensor) -> tuple[Tensor | None, ...]:
         displacement, *grids = (_array(saved) for saved in ctx.saved_tensors)
         gains = _array(to_overlap.float()), _array(to_volume.float())
-        pulled = votes.vote_adjoint(displacement, *ctx.placed, *grids, *gains)
-        return torch.from_numpy(pulled), *[None] * (len(grids) + 2)
+        pulled = votes.vote_adjoint(displacement, *ctx.placed, *grids, *gains, np.float32(ctx.ease))
+        return torch.from_numpy(pulled), *[None] * (len(grids) + 3)
 
 
 class _SampleImage(torch.autograd.Function):
@@ -205,9 +206,10 @@ def label_votes(
     index_map: Tensor,
     step_map: Tensor,
     n_labels: int,
+    ease: float,
 ) -> tuple[Tensor, Tensor]:
     """See `kernels.label_votes`."""
-    return _LabelVotes.apply(displacement, n_labels, to_grid, fixed, moving, index_map, step_map)
+    return _LabelVotes.apply(displacement, n_labels, ease, to_grid, fixed, moving, index_map, step_map)
 
 
 def sample_image(

@@ -17,6 +17,15 @@ def _corners(moving: np.ndarray, x: int, y: int, z: int) -> tuple[int, int, int,
     )  # fmt: skip
 
 
+@jit
+def _weigh(fraction: np.float32, ease: np.float32) -> tuple[np.float32, np.float32, np.float32]:
+    """Weight of the upper neighbour, that of the lower one, and the slope of the first."""
+    rest = np.float32(1) - fraction
+    upper = fraction * (np.float32(1) - ease * rest * (np.float32(1) - np.float32(2) * fraction))
+    slope = np.float32(1) - ease * (np.float32(1) - np.float32(6) * fraction * rest)
+    return upper, np.float32(1) - upper, slope
+
+
 @jit_parallel
 def vote(
     displacement: np.ndarray,
@@ -27,8 +36,9 @@ def vote(
     index_map: np.ndarray,
     step_map: np.ndarray,
     n_labels: int,
+    ease: np.float32,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Overlap and warped volume of every label, each moving corner voting with its trilinear weight.
+    """Overlap and warped volume of every label, each moving corner voting with its weight.
 
     `low`/`fraction` (3, longest side) place fixed voxels on the displacement's grid, axis by axis;
     `index_map` (3, 4) sends a fixed voxel index to moving voxels, `step_map` (3, 3) a displacement.
@@ -66,8 +76,9 @@ def vote(
                         if m000 == label:
                             hit[label] += 1.0
                         continue
-                    fx, fy, fz = np.float32(x - x0), np.float32(y - y0), np.float32(z - z0)
-                    gx, gy, gz = np.float32(1) - fx, np.float32(1) - fy, np.float32(1) - fz
+                    fx, gx, _ = _weigh(np.float32(x - x0), ease)
+                    fy, gy, _ = _weigh(np.float32(y - y0), ease)
+                    fz, gz, _ = _weigh(np.float32(z - z0), ease)
                     agree = np.float32(0)
                     w = gx * gy * gz
                     mass[m000] += w
@@ -116,6 +127,7 @@ def vote_adjoint(
     step_map: np.ndarray,
     to_overlap: np.ndarray,
     to_volume: np.ndarray,
+    ease: np.float32,
 ) -> np.ndarray:
     """Pull gradients with respect to both results of `vote` back to the displacement (3, i, j, k)."""
     ni, nj, nk = fixed.shape
@@ -157,14 +169,16 @@ def vote_adjoint(
                     v101 = to_volume[m101] + (bonus if m101 == label else np.float32(0))
                     v110 = to_volume[m110] + (bonus if m110 == label else np.float32(0))
                     v111 = to_volume[m111] + (bonus if m111 == label else np.float32(0))
-                    fx, fy, fz = np.float32(x - x0), np.float32(y - y0), np.float32(z - z0)
-                    gx, gy, gz = np.float32(1) - fx, np.float32(1) - fy, np.float32(1) - fz
+                    fx, gx, tx = _weigh(np.float32(x - x0), ease)
+                    fy, gy, ty = _weigh(np.float32(y - y0), ease)
+                    fz, gz, tz = _weigh(np.float32(z - z0), ease)
                     p00, p01 = gz * v000 + fz * v001, gz * v010 + fz * v011
                     p10, p11 = gz * v100 + fz * v101, gz * v110 + fz * v111
-                    s0 = gy * (p10 - p00) + fy * (p11 - p01)
-                    s1 = gx * (p01 - p00) + fx * (p11 - p10)
-                    s2 = gx * (gy * (v001 - v000) + fy * (v011 - v010)) + fx * (
-                        gy * (v101 - v100) + fy * (v111 - v110)
+                    s0 = tx * (gy * (p10 - p00) + fy * (p11 - p01))
+                    s1 = ty * (gx * (p01 - p00) + fx * (p11 - p10))
+                    s2 = tz * (
+                        gx * (gy * (v001 - v000) + fy * (v011 - v010))
+                        + fx * (gy * (v101 - v100) + fy * (v111 - v110))
                     )
                     touched = True
                     c, f = low[2, k], fraction[2, k]

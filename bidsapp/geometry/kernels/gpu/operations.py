@@ -91,13 +91,16 @@ class _SumOverField(torch.autograd.Function):
 
 class _LabelVotes(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, n_labels: int, displacement: Tensor, *grids: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, n_labels: int, ease: float, displacement: Tensor, *grids: Tensor
+    ) -> tuple[Tensor, Tensor]:
         displacement, grids = displacement.contiguous(), tuple(grid.contiguous() for grid in grids)
         ctx.save_for_backward(displacement, *grids)
+        ctx.ease = ease
         fixed, moving = grids[-2:]
         overlap, volume = (block_sums(fixed.numel(), displacement, n_labels).zero_() for _ in range(2))
         sizes = *fixed.shape, *moving.shape, *displacement.shape[1:]
-        launch(votes.vote, fixed.numel(), displacement, *grids, overlap, volume, *sizes, n_labels)
+        launch(votes.vote, fixed.numel(), displacement, *grids, overlap, volume, *sizes, n_labels, ease)
         return overlap.double().sum(dim=0), volume.double().sum(dim=0)
 
     @staticmethod
@@ -106,12 +109,13 @@ class _LabelVotes(torch.autograd.Function):
         displacement, *grids = ctx.saved_tensors
         fixed, moving = grids[-2:]
         gains = to_overlap.float().contiguous(), to_volume.float().contiguous()
-        steepest = 2 * (gains[0].abs().amax() + gains[1].abs().amax())
+        # eased weights rise by 1.5 a voxel at most
+        steepest = 3 * (gains[0].abs().amax() + gains[1].abs().amax())
         result = WholeSums(displacement, steepest * grids[2].abs().sum())
         sizes = *fixed.shape, *moving.shape, *displacement.shape[1:]
         tensors = displacement, *grids, *gains, result.scale, result.sums
-        launch(votes.vote_adjoint, fixed.numel(), *tensors, *sizes)
-        return None, result.total(), *[None] * len(grids)
+        launch(votes.vote_adjoint, fixed.numel(), *tensors, *sizes, ctx.ease)
+        return None, None, result.total(), *[None] * len(grids)
 
 
 class _SampleImage(torch.autograd.Function):
@@ -220,9 +224,10 @@ def label_votes(
     index_map: Tensor,
     step_map: Tensor,
     n_labels: int,
+    ease: float,
 ) -> tuple[Tensor, Tensor]:
     """See `kernels.label_votes`."""
-    return _LabelVotes.apply(n_labels, displacement, to_grid, index_map, step_map, fixed, moving)
+    return _LabelVotes.apply(n_labels, ease, displacement, to_grid, index_map, step_map, fixed, moving)
 
 
 def sample_image(

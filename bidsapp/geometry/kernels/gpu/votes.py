@@ -10,6 +10,13 @@ LEFT_OUT = tl.constexpr(255)
 
 
 @triton.jit
+def _weigh(fraction, ease):
+    """Weight of the upper neighbour and its slope."""
+    rest = 1 - fraction
+    return fraction * (1 - ease * rest * (1 - 2 * fraction)), 1 - ease * (1 - 6 * fraction * rest)
+
+
+@triton.jit
 def _vote_of(label, corner):
     return tl.where(corner == label, 1.0, 0.0)
 
@@ -32,7 +39,8 @@ def _lowest_from(first, m000, m001, m010, m011, m100, m101, m110, m111, n_labels
 @triton.jit
 def vote(
     displacement, to_grid, index_map, step_map, fixed, moving, overlap, volume,
-    ni, nj, nk, mi, mj, mk, di, dj, dk, n_labels, block: tl.constexpr,
+    ni, nj, nk, mi, mj, mk, di, dj, dk, n_labels, ease,
+    block: tl.constexpr,
 ):  # fmt: skip
     """Overlap and warped volume of every label, block by block: (n_blocks, n_labels) each, 0 before.
 
@@ -46,6 +54,9 @@ def vote(
     x0, fx, _ = cell(x, mi)
     y0, fy, _ = cell(y, mj)
     z0, fz, _ = cell(z, mk)
+    fx, _ = _weigh(fx, ease)
+    fy, _ = _weigh(fy, ease)
+    fz, _ = _weigh(fz, ease)
     m000, m001, m010, m011, m100, m101, m110, m111 = read_corners(moving, x0, y0, z0, mj, mk, inside)
     here = tl.load(fixed + at, mask=mask, other=0)
     mask = mask & (here != LEFT_OUT)
@@ -86,7 +97,7 @@ def _worth(to_overlap, to_volume, corner, label, mask):
 @triton.jit
 def vote_adjoint(
     displacement, to_grid, index_map, step_map, fixed, moving, to_overlap, to_volume, scale, result,
-    ni, nj, nk, mi, mj, mk, di, dj, dk, block: tl.constexpr,
+    ni, nj, nk, mi, mj, mk, di, dj, dk, ease, block: tl.constexpr,
 ):  # fmt: skip
     """Pull gradients with respect to both results of `vote` back to the displacement, into int64 `result`."""
     at = tl.program_id(0) * block + tl.arange(0, block)
@@ -99,6 +110,9 @@ def vote_adjoint(
     x0, fx, _ = cell(x, mi)
     y0, fy, _ = cell(y, mj)
     z0, fz, _ = cell(z, mk)
+    fx, tx = _weigh(fx, ease)
+    fy, ty = _weigh(fy, ease)
+    fz, tz = _weigh(fz, ease)
     m000, m001, m010, m011, m100, m101, m110, m111 = read_corners(moving, x0, y0, z0, mj, mk, inside)
     label = tl.load(fixed + at, mask=mask, other=0)
     same = (m000 == m001) & (m000 == m010) & (m000 == m011) & (m000 == m100)
@@ -116,4 +130,5 @@ def vote_adjoint(
         _worth(to_overlap, to_volume, m110, label, inside),
         _worth(to_overlap, to_volume, m111, label, inside),
     )
+    s0, s1, s2 = tx * s0, ty * s1, tz * s2
     pull_back(result, step_map, tl.load(scale), s0, s1, s2, i0, j0, k0, fi, fj, fk, di, dj, dk, inside)
