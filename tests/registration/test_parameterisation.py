@@ -14,6 +14,8 @@ from bidsapp.registration.intensities import Intensities
 from bidsapp.registration.network.unet import VelocityNet
 from bidsapp.registration.network.view import N_CHANNELS
 from bidsapp.registration.network.weights import GeneralModel, Provenance, load_model, to_bytes
+from bidsapp.registration.parameterisation import Field
+from bidsapp.registration.preparation import Brains
 from bidsapp.settings import RegistrationSettings, RunSettings, Selection, Stage
 from tests.registration.conftest import FIXED, phantom
 
@@ -55,6 +57,35 @@ def test_an_untrained_network_learns_to_lay_one_brain_over_another(fixed, moving
     first, last = (sum(history[number].terms.values()) for number in (0, -1))
     assert last < first
     assert np.abs(found.displacement).max() > 0.1
+
+
+class Pulled:
+    """Costs that rise evenly with a velocity."""
+
+    def __init__(self, pull: torch.Tensor) -> None:
+        self.pull = pull
+
+    def terms(self, velocity: torch.Tensor, turn: int) -> dict[str, torch.Tensor]:  # noqa: ARG002
+        return {"cost": (self.pull * velocity).sum().double()}
+
+
+@pytest.mark.parametrize("strength", [1e-6, 1.0, 1e6])
+def test_an_update_is_measured_by_how_steep_slopes_are_on_the_whole(fixed, strength):
+    """Adam's first step, 1.5 root mean squares of the slopes in its divisor; hardly blurred."""
+    stage = Stage(grid_mm=2.0, labels_mm=2.0, smoothing_mm=0.2, step_mm=1.0, iterations=1)
+    pull = torch.randn((3, 4, 5, 6), generator=torch.Generator().manual_seed(5))
+    field = Field(Brains(fixed, fixed, np.eye(4), None), (stage,), None, "cpu")
+    grid, still = FIXED.with_spacing(2.0), torch.zeros((3, 4, 5, 6))
+    moved = field.improve(still, grid, Pulled(strength * pull), stage, lambda _: None)
+    slopes = pull / pull.square().mean().sqrt()
+    torch.testing.assert_close(moved, -0.5 * slopes / (slopes.abs() + 1.5), rtol=1e-4, atol=1e-6)
+
+
+def test_where_nothing_pulls_nothing_moves(fixed):
+    stage = Stage(grid_mm=2.0, labels_mm=2.0, smoothing_mm=2.0, step_mm=1.0, iterations=2)
+    still = torch.zeros((3, 4, 5, 6))
+    field = Field(Brains(fixed, fixed, np.eye(4), None), (stage,), None, "cpu")
+    assert torch.equal(field.improve(still, FIXED, Pulled(still), stage, lambda _: None), still)
 
 
 def test_a_field_begins_with_what_the_model_says_and_leaves_coarser_stages_out(fixed, moving, images, model):

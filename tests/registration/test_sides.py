@@ -57,6 +57,17 @@ def test_the_patient_sees_what_the_atlas_would_see_in_its_place(fixed: Volume) -
     assert from_patient["dissimilarity"].item() != one_way.terms(velocity, 0)["dissimilarity"].item()
 
 
+def test_where_both_maps_lie_on_one_grid_the_patient_still_pulls(fixed: Volume) -> None:
+    """Eased votes have no slope on a voxel, and here every point begins on one."""
+    other = Volume(np.roll(fixed.data, 2, axis=0), FIXED)
+    objective, flow = objective_of(fixed, other, np.eye(4))
+    velocity = torch.zeros((3, *flow.grid.shape), requires_grad=True)
+    terms = objective.terms(velocity, 1)
+    (pull,) = torch.autograd.grad(terms["dissimilarity"], velocity)
+    assert pull[0].sum() < 0  # forward along i, as the patient lies
+    assert pull[0].sum().abs() > 3 * pull[1].sum().abs()
+
+
 @pytest.mark.parametrize("turn", range(4))
 def test_from_either_side_the_right_place_costs_less_than_a_place_beside_it(fixed: Volume, turn: int) -> None:
     moving = seen_through(AFFINE, scanner(AFFINE, np.diag([-1.9, 2.1, 2.0])))
