@@ -10,8 +10,9 @@ from bidsapp.geometry import kernels
 from bidsapp.images.volume import Volume
 from bidsapp.registration.deformable import align_deformable
 from bidsapp.registration.flow import Flow
-from bidsapp.registration.grids import FAR_MM, crop_to_labels, leave_out_far, pad
+from bidsapp.registration.grids import FAR_MM, N_LABELS, crop_to_labels, leave_out_far, pad
 from bidsapp.registration.intensities import Intensities
+from bidsapp.registration.losses.similarity import label_dissimilarity
 from bidsapp.registration.objective import Objective
 from bidsapp.registration.preparation import Brains, prepare_objective
 from bidsapp.settings import RegistrationSettings, Stage
@@ -55,6 +56,21 @@ def test_the_patient_sees_what_the_atlas_would_see_in_its_place(fixed: Volume) -
     for name in ("smoothness", "volume_preservation"):
         assert from_patient[name].item() == pytest.approx(from_atlas[name].item(), rel=1e-5)
     assert from_patient["dissimilarity"].item() != one_way.terms(velocity, 0)["dissimilarity"].item()
+
+
+def test_votes_are_eased(fixed: Volume) -> None:
+    """Trilinear ones would let rounding grow, and stray farther from what the nearest neighbour says."""
+    objective, flow = objective_of(fixed, Volume(np.roll(fixed.data, 1, axis=1), FIXED), np.eye(4))
+    velocity, pair = bent(flow), objective.sides[0].pair
+    maps = pair.to_grid, pair.fixed, pair.moving, pair.maps, N_LABELS
+    trilinear, eased = (
+        label_dissimilarity(
+            *kernels.label_votes(flow(velocity)[1], *maps, ease=ease), pair.fixed_volume, pair.present
+        ).item()
+        for ease in (0.0, 1.0)
+    )
+    assert objective.terms(velocity, 0)["dissimilarity"].item() == pytest.approx(eased, rel=1e-9)
+    assert abs(trilinear - eased) > 1e-3
 
 
 def test_where_both_maps_lie_on_one_grid_the_patient_still_pulls(fixed: Volume) -> None:
