@@ -112,7 +112,7 @@ class Field:
         def update(turn: int) -> dict[str, Tensor]:
             terms = costs.terms(velocity + kernels.smooth(continued(change), weights), turn)
             (slopes,) = torch.autograd.grad(torch.stack(list(terms.values())).sum(), change)
-            change.grad = slopes / slopes.square().mean().sqrt().clamp(min=_NONE)
+            change.grad = slopes / _root_mean_square(slopes)
             optimiser.step()
             return {name: term.detach() for name, term in terms.items()}
 
@@ -202,6 +202,12 @@ def choose_parameterisation(settings: RegistrationSettings, brains: Brains, devi
         fine = tuple(stage for stage in stages if stage.grid_mm <= model.provenance.spacing_mm)
         stages = fine or stages[-1:]
     return Field(brains, stages, model, device)
+
+
+def _root_mean_square(slopes: Float[Tensor, "3 i j k"]) -> Float[Tensor, ""]:
+    """Size of slopes on the whole; summed row by row first, which any number of threads does alike."""
+    squares = slopes.square().sum(dim=(2, 3)).sum()
+    return (squares / slopes.numel()).sqrt().clamp(min=_NONE)
 
 
 def _gaussian(sigma_voxels: float, device: torch.device) -> Float[Tensor, " w"]:

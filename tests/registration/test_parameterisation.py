@@ -81,6 +81,21 @@ def test_an_update_is_measured_by_how_steep_slopes_are_on_the_whole(fixed, stren
     torch.testing.assert_close(moved, -0.5 * slopes / (slopes.abs() + 1.5), rtol=1e-4, atol=1e-6)
 
 
+def test_any_number_of_threads_measures_slopes_alike(fixed):
+    stage = Stage(grid_mm=2.0, labels_mm=2.0, smoothing_mm=0.2, step_mm=1.0, iterations=1)
+    field = Field(Brains(fixed, fixed, np.eye(4), None), (stage,), None, "cpu")
+    threads = torch.get_num_threads()
+    for seed in range(8):
+        pull = torch.randn((3, 60, 70, 50), generator=torch.Generator().manual_seed(seed))
+        moved = []
+        for number in (1, 2, 3):
+            torch.set_num_threads(number)
+            moved.append(field.improve(torch.zeros_like(pull), FIXED, Pulled(pull), stage, lambda _: None))
+        torch.set_num_threads(threads)
+        assert torch.equal(moved[0], moved[1])
+        assert torch.equal(moved[0], moved[2])
+
+
 def test_where_nothing_pulls_nothing_moves(fixed):
     stage = Stage(grid_mm=2.0, labels_mm=2.0, smoothing_mm=2.0, step_mm=1.0, iterations=2)
     still = torch.zeros((3, 4, 5, 6))
