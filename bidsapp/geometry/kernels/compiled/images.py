@@ -3,8 +3,15 @@
 import numba
 import numpy as np
 
-from bidsapp.geometry.kernels.compiled.cells import N_SLABS, jit, jit_parallel
-from bidsapp.geometry.kernels.compiled.landing import add_slabs, land_row, reach_of_slabs, spread_row
+from bidsapp.geometry.kernels.compiled.cells import jit, jit_parallel
+from bidsapp.geometry.kernels.compiled.landing import (
+    Maps,
+    Placed,
+    land_row,
+    make_rows,
+    slab_starts,
+    spread_row,
+)
 
 
 @jit
@@ -18,25 +25,19 @@ def _lower(position: float, size: int) -> int:
 @jit_parallel
 def sample_image(
     displacement: np.ndarray,
-    low: np.ndarray,
-    fraction: np.ndarray,
+    placed: Placed,
     image: np.ndarray,
-    index_map: np.ndarray,
-    step_map: np.ndarray,
+    maps: Maps,
     shape: tuple[int, int, int],
 ) -> np.ndarray:
-    """Interpolate `image` trilinearly where the fixed voxels of a grid of `shape` land; 0 off its grid.
-
-    `low`, `fraction`, `index_map` and `step_map` are those of `votes.vote`.
-    """
+    """Interpolate `image` trilinearly where the fixed voxels of a grid of `shape` land; 0 off its grid."""
     ni, nj, nk = shape
     mi, mj, mk = image.shape
     result = np.zeros(shape, np.float32)
     for i in numba.prange(ni):
-        row = np.empty((3, displacement.shape[3]), np.float32)
-        landing = np.empty((3, nk), np.float32)
+        rows = make_rows(displacement, nk)
         for j in range(nj):
-            land_row(displacement, low, fraction, (index_map, step_map), (i, j), row, landing)
+            landing = land_row(displacement, placed, maps, (i, j), (0, nk), rows)
             for k in range(nk):
                 x, y, z = landing[0, k], landing[1, k], landing[2, k]
                 x0, y0, z0 = _lower(x, mi), _lower(y, mj), _lower(z, mk)
@@ -56,54 +57,51 @@ def sample_image(
 @jit_parallel
 def sample_image_adjoint(
     displacement: np.ndarray,
-    low: np.ndarray,
-    fraction: np.ndarray,
+    placed: Placed,
     image: np.ndarray,
-    index_map: np.ndarray,
-    step_map: np.ndarray,
+    maps: Maps,
     gradient: np.ndarray,
 ) -> np.ndarray:
     """Pull the gradient with respect to the result of `sample_image` back to the displacement."""
+    (low, fraction, _), (_, step_map) = placed, maps
     ni, nj, nk = gradient.shape
     mi, mj, mk = image.shape
-    n_slabs = min(N_SLABS, ni)
-    widest = reach_of_slabs(low, ni)
-    partial = np.zeros((n_slabs, 3, widest, displacement.shape[2], displacement.shape[3]), np.float32)
-    for slab in numba.prange(n_slabs):
-        row = np.empty((3, displacement.shape[3]), np.float32)
-        landing = np.empty((3, nk), np.float32)
-        back = np.empty((3, displacement.shape[3]), np.float32)
-        first = low[0, slab * ni // n_slabs]
-        for i in range(slab * ni // n_slabs, (slab + 1) * ni // n_slabs):
-            for j in range(nj):
-                land_row(displacement, low, fraction, (index_map, step_map), (i, j), row, landing)
-                back[:] = np.float32(0)
-                for k in range(nk):
-                    gain = gradient[i, j, k]
-                    x, y, z = landing[0, k], landing[1, k], landing[2, k]
-                    x0, y0, z0 = _lower(x, mi), _lower(y, mj), _lower(z, mk)
-                    if min(x0, y0, z0) < 0 or gain == 0:
-                        continue
-                    x1, y1, z1 = min(x0 + 1, mi - 1), min(y0 + 1, mj - 1), min(z0 + 1, mk - 1)
-                    v000, v001 = image[x0, y0, z0], image[x0, y0, z1]
-                    v010, v011 = image[x0, y1, z0], image[x0, y1, z1]
-                    v100, v101 = image[x1, y0, z0], image[x1, y0, z1]
-                    v110, v111 = image[x1, y1, z0], image[x1, y1, z1]
-                    fx, fy, fz = np.float32(x - x0), np.float32(y - y0), np.float32(z - z0)
-                    gx, gy, gz = np.float32(1) - fx, np.float32(1) - fy, np.float32(1) - fz
-                    p00, p01 = gz * v000 + fz * v001, gz * v010 + fz * v011
-                    p10, p11 = gz * v100 + fz * v101, gz * v110 + fz * v111
-                    s0 = gain * (gy * (p10 - p00) + fy * (p11 - p01))
-                    s1 = gain * (gx * (p01 - p00) + fx * (p11 - p10))
-                    s2 = gain * (
-                        gx * (gy * (v001 - v000) + fy * (v011 - v010))
-                        + fx * (gy * (v101 - v100) + fy * (v111 - v110))
-                    )
-                    c, f = low[2, k], fraction[2, k]
-                    e = min(c + 1, row.shape[1] - 1)
-                    for axis in range(3):
-                        g = step_map[0, axis] * s0 + step_map[1, axis] * s1 + step_map[2, axis] * s2
-                        back[axis, c] += g * (np.float32(1) - f)
-                        back[axis, e] += g * f
-                spread_row(back, low, fraction, (i, j), first, partial[slab])
-    return add_slabs(partial, low, ni, displacement)
+    starts = slab_starts(low[0], ni)
+    result = np.zeros_like(displacement)
+    for odd in range(2):
+        for pair in numba.prange((starts.size - odd) // 2):
+            slab = 2 * pair + odd
+            rows, back = make_rows(displacement, nk), np.empty((3, displacement.shape[3]), np.float32)
+            for i in range(starts[slab], starts[slab + 1]):
+                for j in range(nj):
+                    landing = land_row(displacement, placed, maps, (i, j), (0, nk), rows)
+                    back[:] = np.float32(0)
+                    for k in range(nk):
+                        gain = gradient[i, j, k]
+                        x, y, z = landing[0, k], landing[1, k], landing[2, k]
+                        x0, y0, z0 = _lower(x, mi), _lower(y, mj), _lower(z, mk)
+                        if min(x0, y0, z0) < 0 or gain == 0:
+                            continue
+                        x1, y1, z1 = min(x0 + 1, mi - 1), min(y0 + 1, mj - 1), min(z0 + 1, mk - 1)
+                        v000, v001 = image[x0, y0, z0], image[x0, y0, z1]
+                        v010, v011 = image[x0, y1, z0], image[x0, y1, z1]
+                        v100, v101 = image[x1, y0, z0], image[x1, y0, z1]
+                        v110, v111 = image[x1, y1, z0], image[x1, y1, z1]
+                        fx, fy, fz = np.float32(x - x0), np.float32(y - y0), np.float32(z - z0)
+                        gx, gy, gz = np.float32(1) - fx, np.float32(1) - fy, np.float32(1) - fz
+                        p00, p01 = gz * v000 + fz * v001, gz * v010 + fz * v011
+                        p10, p11 = gz * v100 + fz * v101, gz * v110 + fz * v111
+                        s0 = gain * (gy * (p10 - p00) + fy * (p11 - p01))
+                        s1 = gain * (gx * (p01 - p00) + fx * (p11 - p10))
+                        s2 = gain * (
+                            gx * (gy * (v001 - v000) + fy * (v011 - v010))
+                            + fx * (gy * (v101 - v100) + fy * (v111 - v110))
+                        )
+                        c, f = low[2, k], fraction[2, k]
+                        e = min(c + 1, back.shape[1] - 1)
+                        for axis in range(3):
+                            g = step_map[0, axis] * s0 + step_map[1, axis] * s1 + step_map[2, axis] * s2
+                            back[axis, c] += g * (np.float32(1) - f)
+                            back[axis, e] += g * f
+                    spread_row(back, placed, (i, j), result)
+    return result

@@ -1,107 +1,127 @@
 """Where fixed voxels land in the moving grid, row by row, and the way back for gradients."""
 
-import numba
 import numpy as np
 
-from bidsapp.geometry.kernels.compiled.cells import N_SLABS, jit, jit_parallel
+from bidsapp.geometry.kernels.compiled.cells import N_SLABS, jit
+
+Placed = tuple[np.ndarray, np.ndarray, bool]
+"""Where fixed voxels lie on the displacement's grid, axis by axis: the lower neighbour and the weight of the
+upper one, (3, longest side) each, and whether along k every fixed voxel lies on a point of that grid, one after
+the other."""
+Maps = tuple[np.ndarray, np.ndarray]
+"""(3, 4) from a fixed voxel index to moving voxels, and (3, 3) from a displacement to moving voxels."""
 
 
 @jit
 def _row_of_displacements(
-    field: np.ndarray, low_i: int, f_i: float, low_j: int, f_j: float, row: np.ndarray
+    field: np.ndarray, placed: Placed, at: tuple[int, int], stretch: tuple[int, int], row: np.ndarray
 ) -> None:
-    """Interpolate `field` (3, i, j, k) in i and j, for every coarse k."""
+    """Interpolate `field` (3, i, j, k) in i and j, for every coarse k that a stretch of fixed k looks at."""
+    low, fraction, _ = placed
     _, ni, nj, nk = field.shape
-    if f_i == 0 and f_j == 0:
-        row[:] = field[:, low_i, low_j]
-        return
+    (i, j), (begin, end) = at, stretch
+    low_i, low_j, f_i, f_j = low[0, i], low[1, j], fraction[0, i], fraction[1, j]
     up_i, up_j = min(low_i + 1, ni - 1), min(low_j + 1, nj - 1)
     w00, w01 = (1 - f_i) * (1 - f_j), (1 - f_i) * f_j
     w10, w11 = f_i * (1 - f_j), f_i * f_j
     for axis in range(3):
-        a, b = field[axis, low_i, low_j], field[axis, low_i, up_j]
-        c, d = field[axis, up_i, low_j], field[axis, up_i, up_j]
-        for k in range(nk):
-            row[axis, k] = w00 * a[k] + w01 * b[k] + w10 * c[k] + w11 * d[k]
+        a, out = field[axis, low_i, low_j], row[axis]
+        b, c, d = field[axis, low_i, up_j], field[axis, up_i, low_j], field[axis, up_i, up_j]
+        if f_i == 0 and f_j == 0:
+            for k in range(low[2, begin], min(low[2, end - 1] + 2, nk)):
+                out[k] = a[k]
+        else:
+            for k in range(low[2, begin], min(low[2, end - 1] + 2, nk)):
+                out[k] = w00 * a[k] + w01 * b[k] + w10 * c[k] + w11 * d[k]
+
+
+@jit
+def make_rows(
+    displacement: np.ndarray, n_fixed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Make room for one row: at the points of the displacement's grid, at fixed voxels, where they land.
+
+    The last is the number of each fixed voxel.
+    """
+    steps = np.arange(n_fixed).astype(np.float32)
+    n_points = displacement.shape[3]
+    return (
+        np.empty((3, n_points), np.float32), np.empty((3, n_fixed), np.float32),
+        np.empty((3, n_fixed), np.float32), steps,
+    )  # fmt: skip
 
 
 @jit
 def land_row(
     displacement: np.ndarray,
-    low: np.ndarray,
-    fraction: np.ndarray,
-    maps: tuple[np.ndarray, np.ndarray],
+    placed: Placed,
+    maps: Maps,
     at: tuple[int, int],
-    row: np.ndarray,
-    landing: np.ndarray,
-) -> None:
-    """Find where the fixed voxels (i, j, k) with (i, j) = `at` land in the moving grid: `landing` (3, k)."""
-    index_map, step_map = maps
-    i, j = at
-    _row_of_displacements(displacement, low[0, i], fraction[0, i], low[1, j], fraction[1, j], row)
-    last = row.shape[1] - 1
+    stretch: tuple[int, int],
+    rows: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+) -> np.ndarray:
+    """Find where the fixed voxels (i, j, k) with (i, j) = `at` land in the moving grid (3, k).
+
+    Only a `stretch` of k, its end left out, is gone through; `rows` are those of `make_rows`.
+    """
+    (low, fraction, in_step), (index_map, step_map) = placed, maps
+    (i, j), (begin, end) = at, stretch
+    row, between, landing, steps = rows
+    _row_of_displacements(displacement, placed, at, stretch, row)
+    if in_step:
+        moved, shift = row, low[2, begin] - begin
+    else:
+        moved, shift = between, 0
+        for k in range(begin, end):
+            c, f = low[2, k], fraction[2, k]
+            e = min(c + 1, row.shape[1] - 1)
+            for axis in range(3):
+                between[axis, k] = row[axis, c] + f * (row[axis, e] - row[axis, c])
+    read, step = slice(begin + shift, end + shift), steps[begin:end]
+    along_i, along_j, along_k = moved[0, read], moved[1, read], moved[2, read]
     for axis in range(3):
-        base = index_map[axis, 0] * i + index_map[axis, 1] * j + index_map[axis, 3]
-        for k in range(landing.shape[1]):
-            landing[axis, k] = base + index_map[axis, 2] * k
-    for k in range(landing.shape[1]):
-        c, f = low[2, k], fraction[2, k]
-        e = min(c + 1, last)
-        for other in range(3):
-            d = row[other, c] + f * (row[other, e] - row[other, c])
-            landing[0, k] += step_map[0, other] * d
-            landing[1, k] += step_map[1, other] * d
-            landing[2, k] += step_map[2, other] * d
+        base = np.float32(index_map[axis, 0] * i + index_map[axis, 1] * j + index_map[axis, 3])
+        slope, out = index_map[axis, 2], landing[axis, begin:end]
+        by_i, by_j, by_k = step_map[axis, 0], step_map[axis, 1], step_map[axis, 2]
+        for k in range(end - begin):
+            out[k] = base + slope * step[k] + (by_i * along_i[k] + by_j * along_j[k] + by_k * along_k[k])
+    return landing
 
 
 @jit
-def reach_of_slabs(low: np.ndarray, n_fixed: int) -> int:
-    """How many planes of the displacement's grid the widest slab of fixed planes looks at."""
-    n_slabs = min(N_SLABS, n_fixed)
-    widest = 0
-    for slab in range(n_slabs):
-        first, last = slab * n_fixed // n_slabs, (slab + 1) * n_fixed // n_slabs - 1
-        widest = max(widest, low[0, last] + 2 - low[0, first])
-    return widest
+def slab_starts(low: np.ndarray, n_fixed: int) -> np.ndarray:
+    """Cut fixed planes into slabs: those with an even number share no plane of gradients, nor do the others.
+
+    `low` is the lower neighbour of every fixed plane on the displacement's grid. Gives the first fixed plane
+    of every slab, and `n_fixed` at the end.
+    """
+    starts = np.empty(2 * N_SLABS + 1, np.int64)
+    starts[0], n = 0, 1
+    for slab in range(1, 2 * N_SLABS):
+        first = slab * n_fixed // (2 * N_SLABS)
+        if low[first] >= low[starts[n - 1]] + 2:
+            starts[n] = first
+            n += 1
+    starts[n] = n_fixed
+    return starts[: n + 1]
 
 
 @jit
-def spread_row(
-    back: np.ndarray,
-    low: np.ndarray,
-    fraction: np.ndarray,
-    at: tuple[int, int],
-    first: int,
-    splat: np.ndarray,
-) -> None:
-    """Add the gradient `back` (3, k) of row (i, j) = `at` to a slab's share, whose first plane is `first`."""
+def spread_row(back: np.ndarray, placed: Placed, at: tuple[int, int], result: np.ndarray) -> None:
+    """Add the gradient `back` (3, k) of the row (i, j) = `at` of fixed voxels to the displacement's."""
+    low, fraction, _ = placed
     i, j = at
-    ci, fi = low[0, i] - first, fraction[0, i]
+    ci, fi = low[0, i], fraction[0, i]
     cj, fj = low[1, j], fraction[1, j]
     if fi == 0 and fj == 0:
-        splat[:, ci, cj] += back
+        result[:, ci, cj] += back
         return
-    di = min(ci + 1, splat.shape[1] - 1)
-    dj = min(cj + 1, splat.shape[2] - 1)
+    di = min(ci + 1, result.shape[1] - 1)
+    dj = min(cj + 1, result.shape[2] - 1)
     for axis in range(3):
         for k in range(back.shape[1]):
             g = back[axis, k]
-            splat[axis, ci, cj, k] += g * (np.float32(1) - fi) * (np.float32(1) - fj)
-            splat[axis, ci, dj, k] += g * (np.float32(1) - fi) * fj
-            splat[axis, di, cj, k] += g * fi * (np.float32(1) - fj)
-            splat[axis, di, dj, k] += g * fi * fj
-
-
-@jit_parallel
-def add_slabs(partial: np.ndarray, low: np.ndarray, n_fixed: int, like: np.ndarray) -> np.ndarray:
-    """Sum the shares (slab, 3, widest, j, k) of all slabs, in their order, into a field like `like`."""
-    n_slabs, _, widest, _, _ = partial.shape
-    result = np.zeros_like(like)
-    for j in numba.prange(like.shape[2]):
-        for axis in range(3):
-            for slab in range(n_slabs):
-                first = low[0, slab * n_fixed // n_slabs]
-                for i in range(min(widest, like.shape[1] - first)):
-                    for k in range(like.shape[3]):
-                        result[axis, first + i, j, k] += partial[slab, axis, i, j, k]
-    return result
+            result[axis, ci, cj, k] += g * (np.float32(1) - fi) * (np.float32(1) - fj)
+            result[axis, ci, dj, k] += g * (np.float32(1) - fi) * fj
+            result[axis, di, cj, k] += g * fi * (np.float32(1) - fj)
+            result[axis, di, dj, k] += g * fi * fj

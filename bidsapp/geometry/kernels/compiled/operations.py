@@ -9,6 +9,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from bidsapp.geometry.kernels.compiled import composition, correlation, filters, images, jacobians, votes
 from bidsapp.geometry.kernels.compiled import separable as separable_products
+from bidsapp.geometry.kernels.compiled.landing import Placed
 
 
 def _array(tensor: Tensor) -> np.ndarray[Any, np.dtype[Any]]:
@@ -80,16 +81,18 @@ class _SquaredCurvature(torch.autograd.Function):
         return torch.from_numpy(filters.squared_curvature_adjoint(_array(field), gradient.item()))
 
 
-def _placed(displacement: Tensor, to_grid: Tensor, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Lower neighbour and weight of every fixed index on the displacement's grid, axis by axis."""
+def _placed(displacement: Tensor, to_grid: Tensor, shape: tuple[int, ...]) -> Placed:
+    """Say where every fixed index lies on the displacement's grid, axis by axis."""
     low = np.zeros((3, max(shape)), dtype=np.int64)
     fraction = np.zeros(low.shape, dtype=np.float32)
     for axis, (scale, offset) in enumerate(to_grid.tolist()):
         size = displacement.shape[axis + 1]
         at = np.clip(scale * np.arange(shape[axis]) + offset, 0, size - 1)
-        low[axis, : at.size] = np.minimum(at.astype(np.int64), max(size - 2, 0))
+        low[axis, : at.size] = at.astype(np.int64)
         fraction[axis, : at.size] = at - low[axis, : at.size]
-    return low, fraction
+    along = slice(shape[2])
+    in_step = not fraction[2, along].any() and bool((np.diff(low[2, along]) == 1).all())
+    return low, fraction, in_step
 
 
 class _LabelVotes(torch.autograd.Function):
@@ -100,17 +103,20 @@ class _LabelVotes(torch.autograd.Function):
         ctx.save_for_backward(displacement, *grids)
         ctx.ease = ease
         ctx.placed = _placed(displacement, to_grid, tuple(grids[0].shape))
-        arrays = [_array(grid) for grid in grids]
-        overlap, volume = votes.vote(_array(displacement), *ctx.placed, *arrays, n_labels, np.float32(ease))
+        fixed, moving, *maps = (_array(grid) for grid in grids)
+        ctx.cells = votes.find_uniform(moving)
+        known = fixed, moving, tuple(maps), ctx.cells
+        overlap, volume = votes.vote(_array(displacement), ctx.placed, *known, n_labels, np.float32(ease))
         return torch.from_numpy(overlap), torch.from_numpy(volume)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, to_overlap: Tensor, to_volume: Tensor) -> tuple[Tensor | None, ...]:
-        displacement, *grids = (_array(saved) for saved in ctx.saved_tensors)
+        displacement, fixed, moving, *maps = (_array(saved) for saved in ctx.saved_tensors)
         gains = _array(to_overlap.float()), _array(to_volume.float())
-        pulled = votes.vote_adjoint(displacement, *ctx.placed, *grids, *gains, np.float32(ctx.ease))
-        return torch.from_numpy(pulled), *[None] * (len(grids) + 3)
+        known = fixed, moving, tuple(maps), ctx.cells
+        pulled = votes.vote_adjoint(displacement, ctx.placed, *known, *gains, np.float32(ctx.ease))
+        return torch.from_numpy(pulled), *[None] * (len(known) + 3)
 
 
 class _SampleImage(torch.autograd.Function):
@@ -120,15 +126,16 @@ class _SampleImage(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(displacement, *grids)
         ctx.placed = _placed(displacement, to_grid, shape)
-        arrays = [_array(grid) for grid in grids]
-        return torch.from_numpy(images.sample_image(_array(displacement), *ctx.placed, *arrays, shape))
+        image, *maps = (_array(grid) for grid in grids)
+        there = images.sample_image(_array(displacement), ctx.placed, image, tuple(maps), shape)
+        return torch.from_numpy(there)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        displacement, *grids = (_array(saved) for saved in ctx.saved_tensors)
-        pulled = images.sample_image_adjoint(displacement, *ctx.placed, *grids, _array(gradient))
-        return torch.from_numpy(pulled), *[None] * (len(grids) + 2)
+        displacement, image, *maps = (_array(saved) for saved in ctx.saved_tensors)
+        pulled = images.sample_image_adjoint(displacement, ctx.placed, image, tuple(maps), _array(gradient))
+        return torch.from_numpy(pulled), *[None] * (len(maps) + 3)
 
 
 class _LocalCorrelation(torch.autograd.Function):

@@ -4,8 +4,18 @@ import numba
 import numpy as np
 
 from bidsapp.geometry.kernels.compiled.cells import N_SLABS, in_order, jit, jit_parallel
-from bidsapp.geometry.kernels.compiled.landing import add_slabs, land_row, reach_of_slabs, spread_row
+from bidsapp.geometry.kernels.compiled.landing import (
+    Maps,
+    Placed,
+    land_row,
+    make_rows,
+    slab_starts,
+    spread_row,
+)
 from bidsapp.geometry.kernels.reference import LEFT_OUT
+
+_MIXED = 254
+"""Of a cell whose eight corners have more than one label."""
 
 
 @jit
@@ -27,55 +37,96 @@ def _weigh(fraction: np.float32, ease: np.float32) -> tuple[np.float32, np.float
 
 
 @jit_parallel
+def find_uniform(moving: np.ndarray) -> np.ndarray:
+    """Label of every cell between eight voxels (i - 1, j - 1, k - 1), or that it has several.
+
+    Most cells have one. A point in such a cell needs one look, and has no slope.
+    """
+    ni, nj, nk = moving.shape
+    cells = np.empty((ni - 1, nj - 1, nk - 1), np.uint8)
+    for i in numba.prange(ni - 1):
+        for j in range(nj - 1):
+            a, b, c, d = moving[i, j], moving[i, j + 1], moving[i + 1, j], moving[i + 1, j + 1]
+            for k in range(nk - 1):
+                label = a[k]
+                other = (label ^ a[k + 1]) | (label ^ b[k]) | (label ^ b[k + 1])
+                other |= (label ^ c[k]) | (label ^ c[k + 1]) | (label ^ d[k]) | (label ^ d[k + 1])
+                cells[i, j, k] = label if other == 0 else np.uint8(_MIXED)
+    return cells
+
+
+@jit
+def _looked_at(labels: np.ndarray) -> tuple[int, int]:
+    """First voxel of a row that is not left out, and the one behind the last."""
+    begin, end = 0, labels.size
+    while begin < end and labels[begin] == LEFT_OUT:
+        begin += 1
+    while end > begin and labels[end - 1] == LEFT_OUT:
+        end -= 1
+    return begin, end
+
+
+@jit
+def _find_cells(
+    landing: np.ndarray, stretch: tuple[int, int], shape: tuple[int, int, int], found: np.ndarray
+) -> None:
+    """Number of the cell that each landing point lies in, counted in C order; -1 beyond the moving grid."""
+    begin, end = stretch
+    ni, nj, nk = np.int32(shape[0]), np.int32(shape[1]), np.int32(shape[2])
+    last_i, last_j, last_k = np.float32(ni), np.float32(nj), np.float32(nk)
+    along_i, along_j, along_k = landing[0, begin:end], landing[1, begin:end], landing[2, begin:end]
+    out = found[begin:end]
+    for n in range(end - begin):
+        x, y, z = along_i[n], along_j[n], along_k[n]
+        inside = (x >= 0) & (y >= 0) & (z >= 0) & (x < last_i) & (y < last_j) & (z < last_k)
+        number = (np.int32(x) * nj + np.int32(y)) * nk + np.int32(z)
+        out[n] = number if inside else np.int32(-1)
+
+
+@jit_parallel
 def vote(
     displacement: np.ndarray,
-    low: np.ndarray,
-    fraction: np.ndarray,
+    placed: Placed,
     fixed: np.ndarray,
     moving: np.ndarray,
-    index_map: np.ndarray,
-    step_map: np.ndarray,
+    maps: Maps,
+    cells: np.ndarray,
     n_labels: int,
     ease: np.float32,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Overlap and warped volume of every label, each moving corner voting with its weight.
 
-    `low`/`fraction` (3, longest side) place fixed voxels on the displacement's grid, axis by axis;
-    `index_map` (3, 4) sends a fixed voxel index to moving voxels, `step_map` (3, 3) a displacement.
+    `cells` are those of `find_uniform` of the moving labels.
     Returns (n_labels,) float64 each, in fixed voxels. Beyond the moving grid lies label 0.
     """
     ni, nj, nk = fixed.shape
-    mi, mj, mk = moving.shape
     n_slabs = min(N_SLABS, ni)
     overlap = np.zeros((n_slabs, n_labels), np.float64)
     volume = np.zeros((n_slabs, n_labels), np.float64)
+    of_cell = cells.reshape(-1)
     for slab in numba.prange(n_slabs):
-        row = np.empty((3, displacement.shape[3]), np.float32)
-        landing = np.empty((3, nk), np.float32)
+        rows, found = make_rows(displacement, nk), np.empty(nk, np.int32)
         hit, mass = overlap[slab], volume[slab]
         for i in range(slab * ni // n_slabs, (slab + 1) * ni // n_slabs):
             for j in range(nj):
-                land_row(displacement, low, fraction, (index_map, step_map), (i, j), row, landing)
-                for k in range(nk):
+                stretch = _looked_at(fixed[i, j])
+                if stretch[0] == stretch[1]:
+                    continue
+                landing = land_row(displacement, placed, maps, (i, j), stretch, rows)
+                _find_cells(landing, stretch, cells.shape, found)
+                for k in range(stretch[0], stretch[1]):
                     label = fixed[i, j, k]
                     if label == LEFT_OUT:
                         continue
-                    x, y, z = landing[0, k], landing[1, k], landing[2, k]
-                    x0, y0, z0 = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
-                    if x0 < 0 or y0 < 0 or z0 < 0 or x0 >= mi - 1 or y0 >= mj - 1 or z0 >= mk - 1:
-                        mass[0] += 1.0
-                        if label == 0:
-                            hit[0] += 1.0
-                        continue
-                    m000, m001, m010, m011, m100, m101, m110, m111 = _corners(moving, x0, y0, z0)
-                    if (
-                        m000 == m001 and m000 == m010 and m000 == m011
-                        and m000 == m100 and m000 == m101 and m000 == m110 and m000 == m111
-                    ):  # fmt: skip
-                        mass[m000] += 1.0
-                        if m000 == label:
+                    only = of_cell[found[k]] if found[k] >= 0 else np.uint8(0)
+                    if only != _MIXED:
+                        mass[only] += 1.0
+                        if only == label:
                             hit[label] += 1.0
                         continue
+                    x, y, z = landing[0, k], landing[1, k], landing[2, k]
+                    x0, y0, z0 = int(x), int(y), int(z)
+                    m000, m001, m010, m011, m100, m101, m110, m111 = _corners(moving, x0, y0, z0)
                     fx, gx, _ = _weigh(np.float32(x - x0), ease)
                     fy, gy, _ = _weigh(np.float32(y - y0), ease)
                     fz, gz, _ = _weigh(np.float32(z - z0), ease)
@@ -119,74 +170,69 @@ def vote(
 @jit_parallel
 def vote_adjoint(
     displacement: np.ndarray,
-    low: np.ndarray,
-    fraction: np.ndarray,
+    placed: Placed,
     fixed: np.ndarray,
     moving: np.ndarray,
-    index_map: np.ndarray,
-    step_map: np.ndarray,
+    maps: Maps,
+    cells: np.ndarray,
     to_overlap: np.ndarray,
     to_volume: np.ndarray,
     ease: np.float32,
 ) -> np.ndarray:
     """Pull gradients with respect to both results of `vote` back to the displacement (3, i, j, k)."""
+    (low, fraction, _), (_, step_map) = placed, maps
     ni, nj, nk = fixed.shape
-    mi, mj, mk = moving.shape
-    n_slabs = min(N_SLABS, ni)
-    widest = reach_of_slabs(low, ni)
-    partial = np.zeros((n_slabs, 3, widest, displacement.shape[2], displacement.shape[3]), np.float32)
-    for slab in numba.prange(n_slabs):
-        row = np.empty((3, displacement.shape[3]), np.float32)
-        landing = np.empty((3, nk), np.float32)
-        back = np.empty((3, displacement.shape[3]), np.float32)
-        splat = partial[slab]
-        first = low[0, slab * ni // n_slabs]
-        for i in range(slab * ni // n_slabs, (slab + 1) * ni // n_slabs):
-            for j in range(nj):
-                land_row(displacement, low, fraction, (index_map, step_map), (i, j), row, landing)
-                back[:] = np.float32(0)
-                touched = False
-                for k in range(nk):
-                    label = fixed[i, j, k]
-                    if label == LEFT_OUT:
+    starts = slab_starts(low[0], ni)
+    result = np.zeros_like(displacement)
+    of_cell = cells.reshape(-1)
+    for odd in range(2):
+        for pair in numba.prange((starts.size - odd) // 2):
+            slab = 2 * pair + odd
+            rows, found = make_rows(displacement, nk), np.empty(nk, np.int32)
+            back = np.empty((3, displacement.shape[3]), np.float32)
+            for i in range(starts[slab], starts[slab + 1]):
+                for j in range(nj):
+                    stretch = _looked_at(fixed[i, j])
+                    if stretch[0] == stretch[1]:
                         continue
-                    x, y, z = landing[0, k], landing[1, k], landing[2, k]
-                    x0, y0, z0 = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
-                    if x0 < 0 or y0 < 0 or z0 < 0 or x0 >= mi - 1 or y0 >= mj - 1 or z0 >= mk - 1:
-                        continue
-                    m000, m001, m010, m011, m100, m101, m110, m111 = _corners(moving, x0, y0, z0)
-                    if (
-                        m000 == m001 and m000 == m010 and m000 == m011
-                        and m000 == m100 and m000 == m101 and m000 == m110 and m000 == m111
-                    ):  # fmt: skip
-                        continue
-                    bonus = to_overlap[label]
-                    v000 = to_volume[m000] + (bonus if m000 == label else np.float32(0))
-                    v001 = to_volume[m001] + (bonus if m001 == label else np.float32(0))
-                    v010 = to_volume[m010] + (bonus if m010 == label else np.float32(0))
-                    v011 = to_volume[m011] + (bonus if m011 == label else np.float32(0))
-                    v100 = to_volume[m100] + (bonus if m100 == label else np.float32(0))
-                    v101 = to_volume[m101] + (bonus if m101 == label else np.float32(0))
-                    v110 = to_volume[m110] + (bonus if m110 == label else np.float32(0))
-                    v111 = to_volume[m111] + (bonus if m111 == label else np.float32(0))
-                    fx, gx, tx = _weigh(np.float32(x - x0), ease)
-                    fy, gy, ty = _weigh(np.float32(y - y0), ease)
-                    fz, gz, tz = _weigh(np.float32(z - z0), ease)
-                    p00, p01 = gz * v000 + fz * v001, gz * v010 + fz * v011
-                    p10, p11 = gz * v100 + fz * v101, gz * v110 + fz * v111
-                    s0 = tx * (gy * (p10 - p00) + fy * (p11 - p01))
-                    s1 = ty * (gx * (p01 - p00) + fx * (p11 - p10))
-                    s2 = tz * (
-                        gx * (gy * (v001 - v000) + fy * (v011 - v010))
-                        + fx * (gy * (v101 - v100) + fy * (v111 - v110))
-                    )
-                    touched = True
-                    c, f = low[2, k], fraction[2, k]
-                    e = min(c + 1, row.shape[1] - 1)
-                    for axis in range(3):
-                        g = step_map[0, axis] * s0 + step_map[1, axis] * s1 + step_map[2, axis] * s2
-                        back[axis, c] += g * (np.float32(1) - f)
-                        back[axis, e] += g * f
-                if touched:
-                    spread_row(back, low, fraction, (i, j), first, splat)
-    return add_slabs(partial, low, ni, displacement)
+                    landing = land_row(displacement, placed, maps, (i, j), stretch, rows)
+                    _find_cells(landing, stretch, cells.shape, found)
+                    back[:] = np.float32(0)
+                    touched = False
+                    for k in range(stretch[0], stretch[1]):
+                        label = fixed[i, j, k]
+                        if label == LEFT_OUT or found[k] < 0 or of_cell[found[k]] != _MIXED:
+                            continue
+                        touched = True
+                        x, y, z = landing[0, k], landing[1, k], landing[2, k]
+                        x0, y0, z0 = int(x), int(y), int(z)
+                        m000, m001, m010, m011, m100, m101, m110, m111 = _corners(moving, x0, y0, z0)
+                        bonus = to_overlap[label]
+                        v000 = to_volume[m000] + (bonus if m000 == label else np.float32(0))
+                        v001 = to_volume[m001] + (bonus if m001 == label else np.float32(0))
+                        v010 = to_volume[m010] + (bonus if m010 == label else np.float32(0))
+                        v011 = to_volume[m011] + (bonus if m011 == label else np.float32(0))
+                        v100 = to_volume[m100] + (bonus if m100 == label else np.float32(0))
+                        v101 = to_volume[m101] + (bonus if m101 == label else np.float32(0))
+                        v110 = to_volume[m110] + (bonus if m110 == label else np.float32(0))
+                        v111 = to_volume[m111] + (bonus if m111 == label else np.float32(0))
+                        fx, gx, tx = _weigh(np.float32(x - x0), ease)
+                        fy, gy, ty = _weigh(np.float32(y - y0), ease)
+                        fz, gz, tz = _weigh(np.float32(z - z0), ease)
+                        p00, p01 = gz * v000 + fz * v001, gz * v010 + fz * v011
+                        p10, p11 = gz * v100 + fz * v101, gz * v110 + fz * v111
+                        s0 = tx * (gy * (p10 - p00) + fy * (p11 - p01))
+                        s1 = ty * (gx * (p01 - p00) + fx * (p11 - p10))
+                        s2 = tz * (
+                            gx * (gy * (v001 - v000) + fy * (v011 - v010))
+                            + fx * (gy * (v101 - v100) + fy * (v111 - v110))
+                        )
+                        c, f = low[2, k], fraction[2, k]
+                        e = min(c + 1, back.shape[1] - 1)
+                        for axis in range(3):
+                            g = step_map[0, axis] * s0 + step_map[1, axis] * s1 + step_map[2, axis] * s2
+                            back[axis, c] += g * (np.float32(1) - f)
+                            back[axis, e] += g * f
+                    if touched:
+                        spread_row(back, placed, (i, j), result)
+    return result
