@@ -6,8 +6,7 @@ from bidsapp.geometry.kernels.compiled.cells import N_SLABS, jit
 
 Placed = tuple[np.ndarray, np.ndarray, bool]
 """Where fixed voxels lie on the displacement's grid, axis by axis: the lower neighbour and the weight of the
-upper one, (3, longest side) each, and whether along k every fixed voxel lies on a point of that grid, one after
-the other."""
+upper one, (3, longest side) each, and whether along k every fixed voxel lies on a point of it, in step."""
 Maps = tuple[np.ndarray, np.ndarray]
 """(3, 4) from a fixed voxel index to moving voxels, and (3, 3) from a displacement to moving voxels."""
 

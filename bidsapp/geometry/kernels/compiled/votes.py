@@ -70,7 +70,7 @@ def _looked_at(labels: np.ndarray) -> tuple[int, int]:
 def _find_cells(
     landing: np.ndarray, stretch: tuple[int, int], shape: tuple[int, int, int], found: np.ndarray
 ) -> None:
-    """Number of the cell that each landing point lies in, counted in C order; -1 beyond the moving grid."""
+    """Find the number, in C order, of the cell each landing point lies in; -1 beyond the moving grid."""
     begin, end = stretch
     ni, nj, nk = np.int32(shape[0]), np.int32(shape[1]), np.int32(shape[2])
     last_i, last_j, last_k = np.float32(ni), np.float32(nj), np.float32(nk)
