@@ -133,7 +133,7 @@ class RegistrationSettings:
     curvature_weight: float = 0.06
     volume_weight: float = 0.025
     lesion_weight: float = 5.0
-    squaring_steps: int = 4
+    squaring_steps: int = 3
     field_mm: float = 0.67
     margin_mm: float = 6.0
     parameterisation: str = "field"

@@ -1,6 +1,5 @@
 """Distances between the surfaces of two label maps, in millimetres."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,11 +7,12 @@ from jaxtyping import Bool, Float64, Int64, UInt8
 from scipy.spatial import KDTree
 
 from bidsapp.atlas.seganat import N_CLASSES
+from bidsapp.geometry import kernels
 from bidsapp.geometry.space import Space
 from bidsapp.images.volume import Volume
 from bidsapp.metrics.overlap import check_label_maps
 
-_NEIGHBOURS = 2
+_NEIGHBOURS = 12
 """Voxels to either side along each axis that are looked at before a tree is searched."""
 
 
@@ -148,27 +148,28 @@ def _nearest_mm(ours: _Surfaces, theirs: _Surfaces) -> Float64[np.ndarray, " n"]
     Most surfaces lie close together: neighbours are looked at in the order of their distance, and a tree is
     searched only for what lies beyond all of them.
     """
-    distances = np.full(ours.flat.size, np.inf)
-    left = np.arange(ours.flat.size)
     labels, there = ours.padded.ravel()[ours.flat], theirs.padded.ravel()
-    for step, length_mm in _neighbours(ours.space, ours.padded.shape):
-        is_there = there[ours.flat[left] + step] == labels[left]
-        distances[left[is_there]] = length_mm
-        left = left[~is_there]
+    steps, lengths_mm = _neighbours(ours.space, ours.padded.shape)
+    sought = np.flatnonzero(np.diff(theirs.starts)[labels])
+    number = kernels.first_alike(labels[sought], ours.flat[sought], there, steps)
+    distances = np.full(labels.size, np.inf)
+    distances[sought] = np.where(number >= 0, lengths_mm[number], np.inf)
+    left = sought[number < 0]
     for index in np.unique(labels[left]):
         far, goal = left[labels[left] == index], theirs.part(int(index))
-        if goal.stop > goal.start:
-            tree = KDTree(theirs.places_mm(goal), leafsize=16, balanced_tree=False)  # quickest on surfaces
-            distances[far] = tree.query(ours.places_mm(far))[0]
+        tree = KDTree(theirs.places_mm(goal), leafsize=16, balanced_tree=False)  # quickest on surfaces
+        distances[far] = tree.query(ours.places_mm(far))[0]
     return distances
 
 
-def _neighbours(space: Space, shape: tuple[int, ...]) -> Iterator[tuple[int, float]]:
-    """List steps in a flat array and their lengths, nearest first: all that are shorter than any left out."""
+def _neighbours(
+    space: Space, shape: tuple[int, ...]
+) -> tuple[Int64[np.ndarray, " s"], Float64[np.ndarray, " s"]]:
+    """Give steps in a flat array and their lengths, nearest first: all that are shorter than any left out."""
     steps = np.indices((2 * _NEIGHBOURS + 1,) * 3).reshape(3, -1).T - _NEIGHBOURS
     lengths_mm = np.linalg.norm(steps @ space.affine[:3, :3].T, axis=1)
     planes_apart_mm = 1 / np.linalg.norm(space.inverse_affine[:3, :3], axis=1)
-    is_sure = lengths_mm <= (_NEIGHBOURS + 1) * planes_apart_mm.min()
+    order = np.argsort(lengths_mm, kind="stable")
+    order = order[lengths_mm[order] <= (_NEIGHBOURS + 1) * planes_apart_mm.min()]
     strides = np.array([shape[1] * shape[2], shape[2], 1])
-    for number in np.argsort(lengths_mm[is_sure], kind="stable"):
-        yield int(steps[is_sure][number] @ strides), float(lengths_mm[is_sure][number])
+    return (steps @ strides)[order], lengths_mm[order]

@@ -53,6 +53,17 @@ def test_the_nearest_voxel_reaches_half_a_voxel_beyond_the_grid(module: str) -> 
     )
 
 
+@pytest.mark.parametrize("module", ["compiled.sampling", "reference_points"])
+def test_the_first_step_to_a_label_counts_whatever_lies_beyond(module: str) -> None:
+    operations = importlib.import_module(f"bidsapp.geometry.kernels.{module}")
+    there = np.array([3, 1, 2, 1, 5, 2, 3], dtype=np.uint8)
+    labels = np.array([2, 3, 5, 1], dtype=np.uint8)
+    at, steps = np.array([3, 3, 3, 3]), np.array([0, -1, 1, -2, 2, -3, 3])
+    assert operations.first_alike(labels, at, there, steps).tolist() == [1, 5, 2, 0]
+    assert operations.first_alike(labels, at, there, steps[:2]).tolist() == [1, -1, -1, 0]
+    assert operations.first_alike(labels[:0], at[:0], there, steps).tolist() == []
+
+
 def test_kernels_go_the_same_way() -> None:
     wanted = reference_points.land(alignment().displacement, *maps(), 1, (2, 6, 4))
     np.testing.assert_allclose(

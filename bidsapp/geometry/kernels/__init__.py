@@ -291,6 +291,34 @@ def nearest(points: Float64[np.ndarray, "n 3"], shape: tuple[int, int, int]) -> 
     return at
 
 
+def first_alike(
+    labels: UInt8[np.ndarray, " n"],
+    at: Int64[np.ndarray, " n"],
+    there: UInt8[np.ndarray, " m"],
+    steps: Int64[np.ndarray, " s"],
+) -> Int64[np.ndarray, " n"]:
+    """Find for each position the first of some steps that leads to its label.
+
+    Parameters
+    ----------
+    labels
+        What each position looks for.
+    at
+        The positions, counted in C order; every step from each of them must stay in the map.
+    there
+        A label map, flat.
+    steps
+        To add to a position, in the order to try them.
+
+    Returns
+    -------
+    number
+        Of the step; -1 where none leads there.
+    """
+    number: np.ndarray[Any, np.dtype[np.int64]] = backends.at_points().first_alike(labels, at, there, steps)
+    return number
+
+
 def invert_at(
     field: Float32[np.ndarray, "3 i j k"],
     targets: Float64[np.ndarray, "n 3"],

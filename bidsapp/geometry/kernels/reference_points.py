@@ -51,6 +51,17 @@ def nearest(points: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     return np.where(inside, (i * shape[1] + j) * shape[2] + k, -1)
 
 
+def first_alike(labels: np.ndarray, at: np.ndarray, there: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Give for each position the number of the first step that leads to its label; -1 if none does."""
+    result = np.full(at.size, -1, np.int64)
+    left = np.arange(at.size)
+    for number, step in enumerate(steps):
+        is_alike = there[at[left] + step] == labels[left]
+        result[left[is_alike]] = number
+        left = left[~is_alike]
+    return result
+
+
 def invert_at(field: np.ndarray, targets: np.ndarray, starts: np.ndarray, tolerance: float) -> np.ndarray:
     """Find for each target y (n, 3) the x with ``x + field(x) = y``, in voxels: damped Newton."""
     exact, wanted, x = _exact(field), _exact(targets), _exact(starts).clone()

@@ -126,6 +126,18 @@ def nearest(points: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     return result
 
 
+@jit_parallel
+def first_alike(labels: np.ndarray, at: np.ndarray, there: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Give for each position the number of the first step that leads to its label; -1 if none does."""
+    result = np.full(at.size, -1, np.int64)
+    for n in numba.prange(at.size):
+        for number in range(steps.size):
+            if there[at[n] + steps[number]] == labels[n]:
+                result[n] = number
+                break
+    return result
+
+
 @jit
 def _missed(
     field: np.ndarray, target: Position, x: float, y: float, z: float
