@@ -113,6 +113,28 @@ def test_sampling_an_image_matches_plain_torch_on_an_oblique_moving_grid(grid_st
     agree(read, field(4, 0.7, (3, 10, 9, 11)))
 
 
+@pytest.mark.parametrize("planes", [70, 36])
+def test_slabs_of_a_taller_grid_vote_sample_and_grow_as_plain_torch_does(planes: int) -> None:
+    """Work is cut into slabs that write into one result; with every point a voxel, rows are read in step."""
+    shape = (70, 4, 6)
+    fixed, moving, image = labels(shape, 3, 1), labels((72, 6, 7), 3, 2), field(11, 1.0, (72, 6, 7))
+    fixed[:, :, 0] = fixed[5, 1, 4:] = fixed[6, :, 3] = fixed[::7, 2] = kernels.LEFT_OUT
+    cells = labels((planes - 1, 3, 5), 3, 0)
+    to_grid = torch.tensor([[1.0 if planes == 70 else 0.5, 0.0], [1.0, 0.0], [1.0, 0.0]])
+
+    def all_of_them(displacement: Tensor) -> tuple[Tensor, ...]:
+        kind = displacement.dtype
+        maps = (INDEX_MAP.to(kind), TURN.to(kind))
+        placed = to_grid.to(kind)
+        return (
+            *kernels.label_votes(displacement, placed, fixed, moving, maps, 3, ease=1.0),
+            kernels.sample_image(displacement, placed, image.to(kind), maps, shape),
+            *kernels.log_jacobian_moments(0.2 * displacement, cells, 3, 1),
+        )
+
+    agree(all_of_them, field(4, 0.7, (3, planes, 4, 6)))
+
+
 @pytest.mark.parametrize("radius", [1, 2])
 def test_local_correlation_matches_plain_torch_where_weights_leave_holes(radius: int) -> None:
     fixed, weights = 90 + 40 * field(12, 1.0, SHAPE), (field(13, 1.0, SHAPE) > -0.8).double()
