@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from bidsapp.geometry import kernels
 from bidsapp.geometry.kernels import reference
+from bidsapp.geometry.kernels.compiled.landing import slab_starts
 
 SHAPE = (5, 6, 7)
 TURN = torch.tensor([[0.9, 0.2, -0.1], [-0.15, 0.8, 0.1], [0.05, -0.1, 1.1]])
@@ -119,8 +121,8 @@ def test_slabs_of_a_taller_grid_vote_sample_and_grow_as_plain_torch_does(planes:
     shape = (70, 4, 6)
     fixed, moving, image = labels(shape, 3, 1), labels((72, 6, 7), 3, 2), field(11, 1.0, (72, 6, 7))
     fixed[:, :, 0] = fixed[5, 1, 4:] = fixed[6, :, 3] = fixed[::7, 2] = kernels.LEFT_OUT
-    cells = labels((planes - 1, 3, 5), 3, 0)
-    to_grid = torch.tensor([[1.0 if planes == 70 else 0.5, 0.0], [1.0, 0.0], [1.0, 0.0]])
+    cells = labels((planes - 1, 3, 8), 3, 0)
+    to_grid = torch.tensor([[1.0 if planes == 70 else 0.5, 0.0], [1.0, 0.0], [1.0, 2.0]])
 
     def all_of_them(displacement: Tensor) -> tuple[Tensor, ...]:
         kind = displacement.dtype
@@ -132,7 +134,24 @@ def test_slabs_of_a_taller_grid_vote_sample_and_grow_as_plain_torch_does(planes:
             *kernels.log_jacobian_moments(0.2 * displacement, cells, 3, 1),
         )
 
-    agree(all_of_them, field(4, 0.7, (3, planes, 4, 6)))
+    agree(all_of_them, field(4, 0.7, (3, planes, 4, 9)))
+
+
+@pytest.mark.parametrize("step", [0.0, 0.3, 1.0, 2.5])
+@pytest.mark.parametrize("n_fixed", [1, 5, 33, 200])
+def test_slabs_that_are_worked_on_at_once_share_no_plane_of_gradients(n_fixed: int, step: float) -> None:
+    """Of even slabs, and of odd ones, several write at the same time."""
+    low = (step * np.arange(n_fixed)).astype(np.int64)
+    starts = slab_starts(low, n_fixed)
+    assert (starts[0], starts[-1]) == (0, n_fixed)
+    written = [
+        {plane + up for plane in low[first:end].tolist() for up in (0, 1)}
+        for first, end in pairwise(starts.tolist())
+    ]
+    assert all(written)
+    for odd in (0, 1):
+        at_once = written[odd::2]
+        assert sum(map(len, at_once)) == len(set().union(*at_once))
 
 
 @pytest.mark.parametrize("radius", [1, 2])

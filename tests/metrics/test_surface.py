@@ -46,6 +46,19 @@ def test_percentile_and_mean_forgive_one_stray_voxel_and_the_maximum_does_not() 
     assert found.assd_mm[5] == pytest.approx(11.0 / (2 * n_surface + 1))
 
 
+def test_what_lies_far_along_an_axis_is_nearer_than_what_lies_far_across() -> None:
+    """Beyond the neighbours that are looked at first, the nearest is still found."""
+    for offset in range(2, 20):
+        space = Space((24, 22, 5), np.eye(4))
+        point, two = np.zeros((2, *space.shape), dtype=np.uint8)
+        point[1, 1, 1] = 1
+        two[1 + offset, 1, 1] = two[offset, offset, 1] = 1
+        found = surface_distances(Volume(point, space), Volume(two, space))
+        assert found.hd_mm[1] == pytest.approx(max(offset, np.hypot(offset - 1, offset - 1)))
+        there = min(offset, np.hypot(offset - 1, offset - 1))
+        assert found.assd_mm[1] == pytest.approx((there + offset + np.hypot(offset - 1, offset - 1)) / 3)
+
+
 def test_the_larger_of_the_two_directions_counts_for_the_percentile() -> None:
     space = Space((30, 4, 5), np.eye(4))
     point, line = np.zeros((2, *space.shape), dtype=np.uint8)
