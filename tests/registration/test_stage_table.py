@@ -33,5 +33,5 @@ def test_the_page_says_what_all_presets_share():
     every = [RegistrationSettings.preset(name) for name in ("fast", "default", "best")]
     assert {(one.squaring_steps, one.margin_mm) for one in every} == {(3, 6.0)}
     page = PAGE.read_text(encoding="utf-8")
-    assert "Scaling and squaring takes four steps" in page
+    assert "Scaling and squaring takes three steps" in page
     assert "6 mm beyond the labels" in page
