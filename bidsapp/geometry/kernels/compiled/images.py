@@ -7,9 +7,11 @@ from bidsapp.geometry.kernels.compiled.cells import jit, jit_parallel
 from bidsapp.geometry.kernels.compiled.landing import (
     Maps,
     Placed,
+    add_slope,
     land_row,
     make_rows,
     slab_starts,
+    slopes_between,
     spread_row,
 )
 
@@ -63,7 +65,7 @@ def sample_image_adjoint(
     gradient: np.ndarray,
 ) -> np.ndarray:
     """Pull the gradient with respect to the result of `sample_image` back to the displacement."""
-    (low, fraction, _), (_, step_map) = placed, maps
+    low, _, _ = placed
     ni, nj, nk = gradient.shape
     mi, mj, mk = image.shape
     starts = slab_starts(low[0], ni)
@@ -89,19 +91,8 @@ def sample_image_adjoint(
                         v110, v111 = image[x1, y1, z0], image[x1, y1, z1]
                         fx, fy, fz = np.float32(x - x0), np.float32(y - y0), np.float32(z - z0)
                         gx, gy, gz = np.float32(1) - fx, np.float32(1) - fy, np.float32(1) - fz
-                        p00, p01 = gz * v000 + fz * v001, gz * v010 + fz * v011
-                        p10, p11 = gz * v100 + fz * v101, gz * v110 + fz * v111
-                        s0 = gain * (gy * (p10 - p00) + fy * (p11 - p01))
-                        s1 = gain * (gx * (p01 - p00) + fx * (p11 - p10))
-                        s2 = gain * (
-                            gx * (gy * (v001 - v000) + fy * (v011 - v010))
-                            + fx * (gy * (v101 - v100) + fy * (v111 - v110))
-                        )
-                        c, f = low[2, k], fraction[2, k]
-                        e = min(c + 1, back.shape[1] - 1)
-                        for axis in range(3):
-                            g = step_map[0, axis] * s0 + step_map[1, axis] * s1 + step_map[2, axis] * s2
-                            back[axis, c] += g * (np.float32(1) - f)
-                            back[axis, e] += g * f
+                        values = v000, v001, v010, v011, v100, v101, v110, v111
+                        s0, s1, s2 = slopes_between(values, (fx, gx), (fy, gy), (fz, gz))
+                        add_slope(back, placed, maps, k, (gain * s0, gain * s1, gain * s2))
                     spread_row(back, placed, (i, j), result)
     return result

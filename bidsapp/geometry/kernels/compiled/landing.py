@@ -9,6 +9,11 @@ Placed = tuple[np.ndarray, np.ndarray, bool]
 upper one, (3, longest side) each, and whether along k every fixed voxel lies on a point of it, in step."""
 Maps = tuple[np.ndarray, np.ndarray]
 """(3, 4) from a fixed voxel index to moving voxels, and (3, 3) from a displacement to moving voxels."""
+Corners = tuple[
+    np.float32, np.float32, np.float32, np.float32, np.float32, np.float32, np.float32, np.float32
+]
+Weights = tuple[np.float32, np.float32]
+"""Of the upper neighbour along an axis, and of the lower one."""
 
 
 @jit
@@ -103,6 +108,40 @@ def slab_starts(low: np.ndarray, n_fixed: int) -> np.ndarray:
             n += 1
     starts[n] = n_fixed
     return starts[: n + 1]
+
+
+@jit
+def slopes_between(
+    values: Corners, along_i: Weights, along_j: Weights, along_k: Weights
+) -> tuple[np.float32, np.float32, np.float32]:
+    """Slopes along i, j and k between eight values, z fastest, where weights rise as fast as positions."""
+    v000, v001, v010, v011, v100, v101, v110, v111 = values
+    (fx, gx), (fy, gy), (fz, gz) = along_i, along_j, along_k
+    p00, p01 = gz * v000 + fz * v001, gz * v010 + fz * v011
+    p10, p11 = gz * v100 + fz * v101, gz * v110 + fz * v111
+    return (
+        gy * (p10 - p00) + fy * (p11 - p01),
+        gx * (p01 - p00) + fx * (p11 - p10),
+        gx * (gy * (v001 - v000) + fy * (v011 - v010)) + fx * (gy * (v101 - v100) + fy * (v111 - v110)),
+    )
+
+
+@jit
+def add_slope(
+    back: np.ndarray,
+    placed: Placed,
+    maps: Maps,
+    k: int,
+    slope: tuple[np.float32, np.float32, np.float32],
+) -> None:
+    """Add the gradient of one fixed voxel, in moving voxels, to that of its row `back` (3, k)."""
+    (low, fraction, _), (_, step_map) = placed, maps
+    c, f = low[2, k], fraction[2, k]
+    e = min(c + 1, back.shape[1] - 1)
+    for axis in range(3):
+        g = step_map[0, axis] * slope[0] + step_map[1, axis] * slope[1] + step_map[2, axis] * slope[2]
+        back[axis, c] += g * (np.float32(1) - f)
+        back[axis, e] += g * f
 
 
 @jit

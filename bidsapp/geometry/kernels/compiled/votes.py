@@ -7,9 +7,11 @@ from bidsapp.geometry.kernels.compiled.cells import N_SLABS, in_order, jit, jit_
 from bidsapp.geometry.kernels.compiled.landing import (
     Maps,
     Placed,
+    add_slope,
     land_row,
     make_rows,
     slab_starts,
+    slopes_between,
     spread_row,
 )
 from bidsapp.geometry.kernels.reference import LEFT_OUT
@@ -180,7 +182,7 @@ def vote_adjoint(
     ease: np.float32,
 ) -> np.ndarray:
     """Pull gradients with respect to both results of `vote` back to the displacement (3, i, j, k)."""
-    (low, fraction, _), (_, step_map) = placed, maps
+    low, _, _ = placed
     ni, nj, nk = fixed.shape
     starts = slab_starts(low[0], ni)
     result = np.zeros_like(displacement)
@@ -219,20 +221,9 @@ def vote_adjoint(
                         fx, gx, tx = _weigh(np.float32(x - x0), ease)
                         fy, gy, ty = _weigh(np.float32(y - y0), ease)
                         fz, gz, tz = _weigh(np.float32(z - z0), ease)
-                        p00, p01 = gz * v000 + fz * v001, gz * v010 + fz * v011
-                        p10, p11 = gz * v100 + fz * v101, gz * v110 + fz * v111
-                        s0 = tx * (gy * (p10 - p00) + fy * (p11 - p01))
-                        s1 = ty * (gx * (p01 - p00) + fx * (p11 - p10))
-                        s2 = tz * (
-                            gx * (gy * (v001 - v000) + fy * (v011 - v010))
-                            + fx * (gy * (v101 - v100) + fy * (v111 - v110))
-                        )
-                        c, f = low[2, k], fraction[2, k]
-                        e = min(c + 1, back.shape[1] - 1)
-                        for axis in range(3):
-                            g = step_map[0, axis] * s0 + step_map[1, axis] * s1 + step_map[2, axis] * s2
-                            back[axis, c] += g * (np.float32(1) - f)
-                            back[axis, e] += g * f
+                        values = v000, v001, v010, v011, v100, v101, v110, v111
+                        s0, s1, s2 = slopes_between(values, (fx, gx), (fy, gy), (fz, gz))
+                        add_slope(back, placed, maps, k, (tx * s0, ty * s1, tz * s2))
                     if touched:
                         spread_row(back, placed, (i, j), result)
     return result
