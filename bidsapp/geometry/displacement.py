@@ -1,16 +1,11 @@
 """Displacement fields: how much they grow and shrink, and where they fold."""
 
-from collections.abc import Iterator
-
 import numpy as np
-from jaxtyping import Bool, Float32, Float64
+from jaxtyping import Bool, Float32
 
 from bidsapp.errors import ShapeError
 from bidsapp.geometry import kernels
 from bidsapp.geometry.space import Space
-
-_SLAB_VOXELS = 1_000_000
-Triple = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def check_displacement(displacement: np.ndarray, space: Space) -> None:
@@ -54,16 +49,8 @@ def jacobian_determinant(
     """
     check_displacement(displacement, space)
     edges = space.affine[:3, :3]
-    determinant = np.empty(space.shape, dtype=np.float32)
-    for start, stop in _slabs(space.shape):
-        low, high = max(start - 1, 0), min(stop + 1, space.shape[0])
-        inner = slice(start - low, stop - low)
-        part = displacement[:, low:high]
-        steps: list[Triple] = []
-        for axis in range(3):
-            slope = [np.gradient(part[component], axis=axis)[inner] for component in range(3)]
-            steps.append(_plus(slope, edges[:, axis]))
-        determinant[start:stop] = _triple_product(*steps) / np.linalg.det(edges)
+    volume = kernels.determinants(displacement, np.ascontiguousarray(edges.T, dtype=np.float32))
+    determinant: np.ndarray = volume / np.float32(np.linalg.det(edges))
     return determinant
 
 
@@ -131,23 +118,3 @@ def _in_voxels(displacement: Float32[np.ndarray, "3 i j k"], space: Space) -> Fl
         "ab,bijk->aijk", space.inverse_affine[:3, :3].astype(np.float32), displacement
     )
     return steps
-
-
-def _slabs(shape: tuple[int, int, int]) -> Iterator[tuple[int, int]]:
-    """Cut the first axis so that a slab holds about a million voxels."""
-    thickness = max(1, _SLAB_VOXELS // (shape[1] * shape[2]))
-    for start in range(0, shape[0], thickness):
-        yield start, min(start + thickness, shape[0])
-
-
-def _plus(slope: np.ndarray | list[np.ndarray], edge: Float64[np.ndarray, "3"]) -> Triple:
-    x, y, z = (slope[component] + np.float32(edge[component]) for component in range(3))
-    return x, y, z
-
-
-def _triple_product(a: Triple, b: Triple, c: Triple) -> np.ndarray:
-    """Give the volume of the box on three edges, negative when they are left-handed."""
-    volume: np.ndarray = a[0] * (b[1] * c[2] - b[2] * c[1])
-    volume += a[1] * (b[2] * c[0] - b[0] * c[2])
-    volume += a[2] * (b[0] * c[1] - b[1] * c[0])
-    return volume

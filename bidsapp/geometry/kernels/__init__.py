@@ -332,6 +332,22 @@ def invert_at(
     return found
 
 
+def determinants(
+    field: Float32[np.ndarray, "3 i j k"], edges: Float32[np.ndarray, "3 3"]
+) -> Float32[np.ndarray, "i j k"]:
+    """Give the volume of each voxel after a displacement, by central differences; one-sided at the border.
+
+    Parameters
+    ----------
+    field
+        Displacement, two voxels at least along each axis.
+    edges
+        Those of a voxel before it in the same units, an axis of the grid a row.
+    """
+    found: np.ndarray = backends.of_fields().determinants(np.ascontiguousarray(field), edges)
+    return found
+
+
 def tetrahedra(
     field: Float32[np.ndarray, "3 i j k"],
 ) -> tuple[Float32[np.ndarray, "i j k"], Float32[np.ndarray, "i j k"]]:

@@ -87,9 +87,9 @@ def at_points() -> ModuleType:
 
 @cache
 def of_fields() -> ModuleType:
-    """Folds of whole fields: numba, or plain numpy."""
+    """Growth and folds of whole fields: numba, or plain numpy."""
     if on_cpu() is reference:
         return reference_points
-    from bidsapp.geometry.kernels.compiled import tetrahedra
+    from bidsapp.geometry.kernels.compiled import growth
 
-    return tetrahedra
+    return growth

@@ -114,6 +114,14 @@ def _miss(field: Tensor, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return landed.detach() - target, torch.stack(slopes, dim=1)
 
 
+def determinants(field: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Give the volume of each voxel after a displacement, by central differences; one-sided at the border."""
+    after = [
+        np.stack(np.gradient(field, axis=axis + 1)) + edges[axis].reshape(3, 1, 1, 1) for axis in range(3)
+    ]
+    return _box(*after)
+
+
 def tetrahedra(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Give, for each voxel, its smallest Jacobian and the sum of its negative ones; in voxels."""
     ahead = [np.diff(field, axis=axis + 1) for axis in range(3)]

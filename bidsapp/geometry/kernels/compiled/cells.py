@@ -15,6 +15,8 @@ _FAST = {"nnan", "ninf", "nsz"}
 # numpy's errors: a test for a division by zero at every voxel would keep loops off the vector units.
 jit = numba.njit(cache=True, fastmath=_FAST, nogil=True, error_model="numpy")
 jit_parallel = numba.njit(cache=True, fastmath=_FAST, nogil=True, error_model="numpy", parallel=True)
+# Written out where it is called: a loop that calls anything stays off the vector units.
+jit_inlined = numba.njit(cache=True, fastmath=_FAST, nogil=True, error_model="numpy", forceinline=True)
 
 
 @jit
