@@ -166,7 +166,7 @@ class RegistrationSettings:
                 smoothness_weight=0.01,
                 curvature_weight=0.05,
                 volume_weight=0.02,
-                field_mm=0.56,
+                field_mm=0.53,
             )
         return cls()
 
