@@ -13,11 +13,14 @@ from bidsapp.geometry.kernels.compiled.stretches import (
     BEHIND_J,
     HERE,
     STRETCH,
-    Point,
     difference,
     lay,
     make_room,
 )
+
+_I, _J, _K = (1, 0, 0), (0, 1, 0), (0, 0, 1)
+_I_TO_J, _I_TO_K, _J_TO_K, _J_AND_K, _BACK = (-1, 1, 0), (-1, 0, 1), (0, -1, 1), (0, 1, 1), (-1, -1, 0)
+"""Steps between voxels before the displacement."""
 
 Ends = tuple[bool, bool]
 """Whether a voxel has a neighbour behind and one ahead along an axis."""
@@ -33,19 +36,37 @@ def _plus(a: Edge, share: np.float32, b: np.ndarray) -> Edge:
 @jit_inlined
 def _determinant(rows: np.ndarray, k: int, spreads: Spreads, edges: np.ndarray) -> np.float32:
     """Give the volume of the box on the three edges of a voxel after the displacement."""
-    along_i = _plus(difference(rows, (BEHIND_I, k), (AHEAD_I, k)), spreads[0], edges[0])
-    along_j = _plus(difference(rows, (BEHIND_J, k), (AHEAD_J, k)), spreads[1], edges[1])
-    along_k = _plus(difference(rows, (HERE, k - 1), (HERE, k + 1)), spreads[2], edges[2])
+    along_i = _plus(difference(rows, BEHIND_I + k, AHEAD_I + k), spreads[0], edges[0])
+    along_j = _plus(difference(rows, BEHIND_J + k, AHEAD_J + k), spreads[1], edges[1])
+    along_k = _plus(difference(rows, HERE + k - 1, HERE + k + 1), spreads[2], edges[2])
     return dot(along_i, cross(along_j, along_k))
 
 
 @jit
-def _determinants(
+def _determinants_within(
     rows: np.ndarray, across: tuple[np.float32, np.float32], edges: np.ndarray, out: np.ndarray
 ) -> None:
-    """Look at a stretch, whose ends may be the border of the grid."""
+    """Look at a stretch as if its row went on at both ends."""
     for k in range(out.size):
         out[k] = _determinant(rows, k + 1, (across[0], across[1], np.float32(0.5)), edges)
+
+
+@jit
+def _determinants_along(
+    field: np.ndarray, at: tuple[int, int], rows: np.ndarray, edges: np.ndarray, out: np.ndarray
+) -> None:
+    """Look at a row (i, j) = `at`."""
+    _, ni, nj, nk = field.shape
+    i, j = at
+    one, half = np.float32(1), np.float32(0.5)
+    across = half if 0 < i < ni - 1 else one, half if 0 < j < nj - 1 else one
+    for first in range(0, nk, STRETCH):
+        n = min(STRETCH, nk - first)
+        lay(field, (i, j, first), n, rows)
+        _determinants_within(rows, across, edges, out[first : first + n])
+        for k in (0, n - 1):
+            if first + k == 0 or first + k == nk - 1:
+                out[first + k] = _determinant(rows, k + 1, (across[0], across[1], one), edges)
 
 
 @jit_parallel
@@ -57,24 +78,16 @@ def determinants(field: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """
     _, ni, nj, nk = field.shape
     result = np.empty((ni, nj, nk), np.float32)
-    one, half = np.float32(1), np.float32(0.5)
     for plane in numba.prange(ni):
         i, rows = np.int64(plane), make_room()
         for j in range(nj):
-            across = half if 0 < i < ni - 1 else one, half if 0 < j < nj - 1 else one
-            for first in range(0, nk, STRETCH):
-                n = min(STRETCH, nk - first)
-                lay(field, (i, j, first), n, rows)
-                _determinants(rows, across, edges, result[i, j, first : first + n])
-                for k in (1, n):
-                    if first + k == 1 or first + k == nk:
-                        result[i, j, first + k - 1] = _determinant(rows, k, (*across, one), edges)
+            _determinants_along(field, (i, j), rows, edges, result[i, j])
     return result
 
 
 @jit_inlined
-def _edge(rows: np.ndarray, start: Point, end: Point, steps: tuple[int, int, int]) -> Edge:
-    """Step from one point to another after the displacement; `steps` are those before it."""
+def _edge(rows: np.ndarray, start: int, end: int, steps: tuple[int, int, int]) -> Edge:
+    """Step from one place to another after the displacement; `steps` are those before it."""
     u, v, w = difference(rows, start, end)
     return u + np.float32(steps[0]), v + np.float32(steps[1]), w + np.float32(steps[2])
 
@@ -82,22 +95,21 @@ def _edge(rows: np.ndarray, start: Point, end: Point, steps: tuple[int, int, int
 @jit_inlined
 def _middle(rows: np.ndarray, k: int) -> tuple[np.float32, np.float32]:
     """Give the Jacobians of both middle tetrahedra of the cube ahead of a voxel."""
-    start = AHEAD_I, k
-    a, b = _edge(rows, start, (AHEAD_J, k), (-1, 1, 0)), _edge(rows, start, (HERE, k + 1), (-1, 0, 1))
-    one = dot(a, cross(b, _edge(rows, start, (AHEAD_BOTH, k + 1), (0, 1, 1))))
-    start = AHEAD_BOTH, k
-    a, b = _edge(rows, start, (AHEAD_J, k + 1), (-1, 0, 1)), _edge(rows, start, (AHEAD_I, k + 1), (0, -1, 1))
-    return one, -dot(a, cross(b, _edge(rows, start, (HERE, k), (-1, -1, 0))))
+    here, ahead_i, ahead_j, ahead_both = HERE + k, AHEAD_I + k, AHEAD_J + k, AHEAD_BOTH + k
+    a, b = _edge(rows, ahead_i, ahead_j, _I_TO_J), _edge(rows, ahead_i, here + 1, _I_TO_K)
+    one = dot(a, cross(b, _edge(rows, ahead_i, ahead_both + 1, _J_AND_K)))
+    a, b = _edge(rows, ahead_both, ahead_j + 1, _I_TO_K), _edge(rows, ahead_both, ahead_i + 1, _J_TO_K)
+    return one, -dot(a, cross(b, _edge(rows, ahead_both, here, _BACK)))
 
 
 @jit_inlined
 def _look(rows: np.ndarray, k: int, has: tuple[Ends, Ends, Ends]) -> tuple[np.float32, np.float32]:
     """Give the smallest Jacobian of one voxel and the sum of its negative ones."""
-    here, zero, beyond = (HERE, k), np.float32(0), np.float32(np.inf)
+    here, zero, beyond = HERE + k, np.float32(0), np.float32(np.inf)
     (behind_i, ahead_i), (behind_j, ahead_j), (behind_k, ahead_k) = has
-    into_i, out_i = _edge(rows, (BEHIND_I, k), here, (1, 0, 0)), _edge(rows, here, (AHEAD_I, k), (1, 0, 0))
-    into_j, out_j = _edge(rows, (BEHIND_J, k), here, (0, 1, 0)), _edge(rows, here, (AHEAD_J, k), (0, 1, 0))
-    into_k, out_k = _edge(rows, (HERE, k - 1), here, (0, 0, 1)), _edge(rows, here, (HERE, k + 1), (0, 0, 1))
+    into_i, out_i = _edge(rows, BEHIND_I + k, here, _I), _edge(rows, here, AHEAD_I + k, _I)
+    into_j, out_j = _edge(rows, BEHIND_J + k, here, _J), _edge(rows, here, AHEAD_J + k, _J)
+    into_k, out_k = _edge(rows, here - 1, here, _K), _edge(rows, here, here + 1, _K)
     face = cross(into_j, into_k)
     a = dot(into_i, face) if behind_i and behind_j and behind_k else beyond
     b = dot(out_i, face) if ahead_i and behind_j and behind_k else beyond
@@ -126,6 +138,25 @@ def _look_within(rows: np.ndarray, smallest: np.ndarray, negative: np.ndarray) -
         smallest[k], negative[k] = _look(rows, k + 1, (both, both, both))
 
 
+@jit
+def _look_along(
+    field: np.ndarray, at: tuple[int, int], rows: np.ndarray, smallest: np.ndarray, negative: np.ndarray
+) -> None:
+    """Look at a row (i, j) = `at`."""
+    _, ni, nj, nk = field.shape
+    i, j = at
+    has_i, has_j = (i > 0, i < ni - 1), (j > 0, j < nj - 1)
+    for first in range(0, nk, STRETCH):
+        n, step = min(STRETCH, nk - first), 1
+        lay(field, (i, j, first), n, rows)
+        if has_i[0] and has_i[1] and has_j[0] and has_j[1]:
+            _look_within(rows, smallest[first : first + n], negative[first : first + n])
+            step = max(n - 1, 1)  # which leaves both ends
+        for k in range(0, n, step):
+            has_k = first + k > 0, first + k < nk - 1
+            smallest[first + k], negative[first + k] = _look(rows, k + 1, (has_i, has_j, has_k))
+
+
 @jit_parallel
 def tetrahedra(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Give, for each voxel, its smallest Jacobian and the sum of its negative ones; in voxels.
@@ -138,17 +169,6 @@ def tetrahedra(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     negative = np.empty((ni, nj, nk), np.float32)
     for plane in numba.prange(ni):
         i, rows = np.int64(plane), make_room()
-        has_i = i > 0, i < ni - 1
         for j in range(nj):
-            has_j = j > 0, j < nj - 1
-            for first in range(0, nk, STRETCH):
-                n, step = min(STRETCH, nk - first), 1
-                lay(field, (i, j, first), n, rows)
-                if has_i[0] and has_i[1] and has_j[0] and has_j[1]:
-                    _look_within(rows, smallest[i, j, first : first + n], negative[i, j, first : first + n])
-                    step = max(n - 1, 1)  # which leaves both ends
-                for k in range(0, n, step):
-                    has_k = first + k > 0, first + k < nk - 1
-                    found = _look(rows, k + 1, (has_i, has_j, has_k))
-                    smallest[i, j, first + k], negative[i, j, first + k] = found
+            _look_along(field, (i, j), rows, smallest[i, j], negative[i, j])
     return smallest, negative
